@@ -183,7 +183,8 @@ def _lists_of_text(array: Any, *, source: str, column: str) -> Any:
     lists = array.cast(pa.list_(pa.string()))
     if lists.null_count:
         lists = pa.chunked_array([pa.array([cell or [] for cell in lists.to_pylist()], type=lists.type)])
-    flat, parents = pc.list_flatten(lists), pc.list_parent_indices(lists)
+    whole = lists.combine_chunks()  # parent indices of a chunked array start anew in every chunk
+    flat, parents = pc.list_flatten(whole), pc.list_parent_indices(whole)
     for mask, what in (
         (pc.is_null(flat), "a missing text in the list"),
         (pc.equal(pc.utf8_trim_whitespace(flat), ""), "an empty text in the list"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Self
@@ -119,7 +120,10 @@ class Judged:
         checked = Queries(queries, source=f"{source}, queries")
         self.corpus = corpus
         self.queries: pa.Table = checked.table
-        self.relevance: Relevance = {query: dict(grades) for query, grades in relevance.items()}
+        self.relevance: Relevance = {
+            query: {document: _grade(grade, query, document, source) for document, grade in grades.items()}
+            for query, grades in relevance.items()
+        }
         self._check_relevance(set(checked.ids), set(corpus.ids), f"{source}, relevance")
 
     def _check_relevance(self, queries: set[str], documents: set[str], source: str) -> None:
@@ -128,18 +132,12 @@ class Judged:
         for query, grades in self.relevance.items():
             if query not in queries:
                 raise InputError(f"unknown query id {query!r}", where=source, mend=nearest(str(query), queries))
-            for document, grade in grades.items():
+            for document in grades:
                 if document not in documents:
                     raise InputError(
                         f"unknown document id {document!r} for query {query!r}",
                         where=source,
                         mend=nearest(str(document), documents) if len(documents) < 10_000 else "",
-                    )
-                if type(grade) is not int or grade < 0:
-                    raise InputError(
-                        f"the grade {grade!r} for query {query!r} and document {document!r}",
-                        where=source,
-                        mend="grades are whole numbers from 0",
                     )
 
     @classmethod
@@ -228,3 +226,17 @@ class Judged:
     def __repr__(self) -> str:
         judgements = sum(map(len, self.relevance.values()))
         return f"Judged({len(self.corpus)} documents, {self.queries.num_rows} queries, {judgements} judgements)"
+
+
+def _grade(grade: object, query: str, document: str, source: str) -> int:
+    try:
+        whole = -1 if isinstance(grade, bool) else operator.index(grade)  # type: ignore[arg-type]  # refused below
+    except TypeError:
+        whole = -1
+    if whole < 0:
+        raise InputError(
+            f"the grade {grade!r} for query {query!r} and document {document!r}",
+            where=f"{source}, relevance",
+            mend="grades are whole numbers from 0",
+        )
+    return whole
