@@ -1,0 +1,81 @@
+"""Texts come in, vectors go out: backbones, attention direction, pooling, loading, saving, export.
+
+Comes in: texts, or the name of a model. Goes out: :class:`TextEncoder`, whose ``encode`` gives float32 [n, d].
+Start reading at ``text_encoder`` (what a model offers), ``building`` (how one is put together), ``loading``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from embedworks.encoders.attention_direction import attention_direction
+    from embedworks.encoders.backbone import load_backbone, packaged_minilm
+    from embedworks.encoders.building import PoolingSettings, build
+    from embedworks.encoders.exporting import export
+    from embedworks.encoders.from_scratch import decoder_config, train_tokenizer
+    from embedworks.encoders.latent_attention import PUBLISHED_SIZES, LatentQueryAttention
+    from embedworks.encoders.layer_analysis import LayerVectors, layer_embeddings
+    from embedworks.encoders.loading import OWN_MODULES, load
+    from embedworks.encoders.lora import LoraSettings
+    from embedworks.encoders.multi_layer import MultiLayerTrainablePooling
+    from embedworks.encoders.pooling import stock_pooling
+    from embedworks.encoders.text_encoder import TextEncoder
+    from embedworks.encoders.trainable_pooler import LastLayerTrainablePooling
+
+__all__ = [
+    "OWN_MODULES",
+    "PUBLISHED_SIZES",
+    "LastLayerTrainablePooling",
+    "LatentQueryAttention",
+    "LayerVectors",
+    "LoraSettings",
+    "MultiLayerTrainablePooling",
+    "PoolingSettings",
+    "TextEncoder",
+    "attention_direction",
+    "build",
+    "decoder_config",
+    "export",
+    "layer_embeddings",
+    "load",
+    "load_backbone",
+    "packaged_minilm",
+    "stock_pooling",
+    "train_tokenizer",
+]
+
+_HOMES = {
+    "OWN_MODULES": "loading",
+    "PUBLISHED_SIZES": "latent_attention",
+    "LastLayerTrainablePooling": "trainable_pooler",
+    "LatentQueryAttention": "latent_attention",
+    "LayerVectors": "layer_analysis",
+    "LoraSettings": "lora",
+    "MultiLayerTrainablePooling": "multi_layer",
+    "PoolingSettings": "building",
+    "TextEncoder": "text_encoder",
+    "attention_direction": "attention_direction",
+    "build": "building",
+    "decoder_config": "from_scratch",
+    "export": "exporting",
+    "layer_embeddings": "layer_analysis",
+    "load": "loading",
+    "load_backbone": "backbone",
+    "packaged_minilm": "backbone",
+    "stock_pooling": "pooling",
+    "train_tokenizer": "from_scratch",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load the file a name lives in when the name is first used, so that importing this room costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)

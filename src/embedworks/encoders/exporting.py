@@ -1,0 +1,135 @@
+"""Export: a model folded into modules that any sentence-transformers loads, checked by loading it there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from embedworks.encoders.library_bars import without_library_bars
+from embedworks.encoders.lora import with_merged_lora
+from embedworks.encoders.model_card import needs_embedworks
+from embedworks.encoders.multi_layer import MultiLayerTrainablePooling
+from embedworks.encoders.pooling import stock_pooling
+from embedworks.encoders.text_encoder import TextEncoder
+from embedworks.encoders.trainable_pooler import LastLayerTrainablePooling
+from embedworks.foundation import InputError, StorageError, staged_directory
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+_TOLERANCE: Final = 1e-5
+_PROBES: Final = (
+    "word",
+    "a sentence of a few words, and a comma",
+    "A longer text, so that its neighbours in the batch are padded: " + "one two three four five " * 4,
+)
+
+
+def export(encoder: TextEncoder, path: str | Path) -> None:
+    """Save an encoder with stock sentence-transformers modules only, and verify the copy.
+
+    Mean, last-token, weighted-mean and cls pooling are stock already. Adapters are merged into the weights.
+    Multi-layer pooling with ``layer_weight_mode="mean"`` becomes WeightedLayerPooling, Pooling and Normalize: a convex
+    mixture of layers, and either summary, are linear, so they may change places. What was written is loaded with
+    ``SentenceTransformer(path)`` and compared with the encoder on sample texts to 1e-5 before it is put in place.
+
+    Args:
+        encoder: The encoder.
+        path: Where the directory is to stand; it must not exist.
+
+    Raises:
+        InputError: Something stands at ``path``, or a module has no stock form (the message says why).
+        StorageError: The written copy gives other vectors.
+    """
+    target = Path(path).expanduser()
+    stock = TextEncoder(
+        _folded(with_merged_lora(encoder.model)),
+        name=encoder.name,
+        base_model=encoder.base_model,
+        training_settings=encoder.training_settings,
+    )
+    metadata = {
+        "kind": "text-encoder",
+        "base_model": encoder.base_model,
+        "dimension": encoder.dimension,
+        "training_settings": encoder.training_settings,
+    }
+    with staged_directory(target, metadata=metadata) as staging:
+        stock.write_files(staging, name=target.name)
+        _verify(encoder, staging)
+
+
+def _folded(model: SentenceTransformer) -> SentenceTransformer:
+    from sentence_transformers import SentenceTransformer
+
+    modules = [part for module in model for part in _stock_form(module)]
+    folded = SentenceTransformer(
+        modules=modules,
+        prompts={name: prompt or "" for name, prompt in model.prompts.items()},
+        default_prompt_name=model.default_prompt_name,
+        similarity_fn_name=model.similarity_fn_name,
+        truncate_dim=model.truncate_dim,
+    )
+    if needs_embedworks(folded):
+        raise InputError(
+            "a module within a router has no stock form",
+            where="export",
+            mend="save it, and load it with embedworks.load",
+        )
+    return folded
+
+
+def _stock_form(module: Any) -> list[Any]:
+    if isinstance(module, MultiLayerTrainablePooling) and module.layer_weight_mode == "mean":
+        return _mixture_of_layers(module)
+    if isinstance(module, MultiLayerTrainablePooling | LastLayerTrainablePooling):
+        raise InputError(
+            f"{type(module).__name__} cannot be folded: its latents attend with a softmax and pass a gated "
+            "feed-forward layer each before they are averaged, and no stock module computes either",
+            where="export",
+            mend="save the model and load it with embedworks.load",
+        )
+    return [module]
+
+
+def _mixture_of_layers(module: MultiLayerTrainablePooling) -> list[Any]:
+    from sentence_transformers.base.modules import Normalize
+    from sentence_transformers.sentence_transformer.modules import WeightedLayerPooling
+
+    shares = module.layer_weights.detach().softmax(dim=0).clone()
+    mixture = WeightedLayerPooling(
+        module.embedding_dimension,
+        num_hidden_layers=module.layers,
+        layer_start=1,  # h_0, the embedding output, is not used
+        layer_weights=torch.nn.Parameter(shares),
+    )
+    return [mixture, stock_pooling(module.layer_summary, module.embedding_dimension), Normalize()]
+
+
+def _verify(encoder: TextEncoder, directory: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    with without_library_bars():
+        copy = SentenceTransformer(str(directory), local_files_only=True, device=str(encoder.model.device))
+    difference = float((_vectors(encoder.model) - _vectors(copy)).abs().max())
+    if not difference <= _TOLERANCE:
+        raise StorageError(
+            f"the exported copy differs from the encoder by {difference:.1e}, more than {_TOLERANCE:.0e}",
+            where="export",
+            mend="save the model and load it with embedworks.load, and report this",
+        )
+
+
+def _vectors(model: SentenceTransformer) -> torch.Tensor:
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        features = {
+            name: value.to(model.device) if isinstance(value, torch.Tensor) else value
+            for name, value in model.preprocess(list(_PROBES)).items()
+        }
+        vectors: torch.Tensor = model(features)["sentence_embedding"]
+    model.train(was_training)
+    return vectors
