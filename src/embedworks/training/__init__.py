@@ -1,0 +1,52 @@
+"""A model, data and an objective become a trained model, checkpoints and a log.
+
+Comes in: an encoder and ``Pairs``. Goes out: the encoder trained in place, a ``TrainingLog``, hard negatives.
+Start reading at ``fit`` and ``settings``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from embedworks.training.bridge import EmbeddingTrainer
+    from embedworks.training.checkpoints import Checkpoint, CheckpointStore
+    from embedworks.training.contrastive_loss import ContrastiveLoss
+    from embedworks.training.fit import fit_pairs
+    from embedworks.training.guards import TrainingInterruptedError
+    from embedworks.training.hard_negatives import MiningReport, mine_hard_negatives
+    from embedworks.training.settings import TrainingLog, TrainingSettings
+
+_HOMES = {
+    "Checkpoint": "checkpoints",
+    "CheckpointStore": "checkpoints",
+    "ContrastiveLoss": "contrastive_loss",
+    "EmbeddingTrainer": "bridge",
+    "MiningReport": "hard_negatives",
+    "TrainingInterruptedError": "guards",
+    "TrainingLog": "settings",
+    "TrainingSettings": "settings",
+    "fit_pairs": "fit",
+    "mine_hard_negatives": "hard_negatives",
+}
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointStore",
+    "ContrastiveLoss",
+    "EmbeddingTrainer",
+    "MiningReport",
+    "TrainingInterruptedError",
+    "TrainingLog",
+    "TrainingSettings",
+    "fit_pairs",
+    "mine_hard_negatives",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name's file when the name is first used: torch and transformers take seconds."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
