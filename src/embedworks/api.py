@@ -1,0 +1,285 @@
+"""The verbs as functions: what ``embedworks fit``, ``index`` or ``search`` does in a shell, these do in Python.
+
+Example:
+    >>> import embedworks.api as ew
+    >>> [card.name for card in ew.methods()][0]
+    'contrastive'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from embedworks.foundation import InputError, StorageError
+from embedworks.foundation.protocols import Encoder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from embedworks.data import Corpus, Judged, Labelled, Pairs, ScoredPairs
+    from embedworks.encoders import TextEncoder
+    from embedworks.encoders.engine import EncodeReport
+    from embedworks.evaluation import Comparison, Result
+    from embedworks.index import Answer, Index
+    from embedworks.methods import MethodCard, Report
+
+__all__ = ["compare", "encode", "evaluate", "fit", "index", "load", "methods", "reproduce", "search", "serve"]
+
+Precision = Literal["auto", "float32", "bfloat16"]
+Overflow = Literal["truncate", "chunk", "error"]
+Mode = Literal["vector", "lexical", "hybrid"]
+
+
+def load(name_or_path: str | Path) -> TextEncoder:
+    """Open an encoder.
+
+    Args:
+        name_or_path: ``"minilm"`` for the packaged default, the directory of a saved model, or a Hugging Face id.
+
+    Raises:
+        InputError: There is no such model.
+        StorageError: The directory is damaged, foreign, or holds a pickle.
+    """
+    from embedworks.encoders import load
+
+    return load(name_or_path)
+
+
+def fit(
+    data: Pairs | str | Path,
+    *,
+    method: str = "contrastive",
+    config: Any = None,
+    out: str | Path | None = None,
+    progress: bool = False,
+) -> Any:
+    """Train a model on one's own data.
+
+    Args:
+        data: The record the method trains on, or the path of a file that holds it.
+        method: Name of a method; :func:`methods` lists them.
+        config: The method's ``Config``; its defaults where ``None``.
+        out: Directory to save the model to; nothing is saved where ``None``.
+        progress: Whether to show progress on standard error.
+
+    Returns:
+        The fitted model; for text methods an encoder with ``encode`` and ``save``.
+
+    Raises:
+        InputError: The data, the method or the place to save cannot be used.
+    """
+    from embedworks.methods import find_method
+
+    chosen = find_method(method)
+    target = None if out is None else Path(out)
+    if target is not None and target.exists():
+        raise InputError("exists already", where=str(target), mend="choose another --out, or remove it first")
+    if isinstance(data, str | Path):
+        from embedworks.data import Pairs
+
+        data = Pairs.read(Path(data))
+    return chosen.fit(data, chosen.Config() if config is None else config, out=target, progress=progress)
+
+
+def encode(
+    model: TextEncoder | str | Path,
+    texts: Sequence[str],
+    *,
+    out: str | Path | None = None,
+    precision: Precision = "auto",
+    overflow: Overflow = "truncate",
+    progress: bool = False,
+) -> NDArray[np.float32] | EncodeReport:
+    """Turn texts into vectors, in memory or into a file.
+
+    Args:
+        model: An encoder, or what :func:`load` takes.
+        texts: The texts, n of them.
+        out: Path of a ``.npy`` file, float32 [n, d], written through a memory map; a killed run resumes there.
+        precision: ``auto`` uses bfloat16 where the processor has it and a sample agrees with float32.
+        overflow: What to do with a text longer than the model reads: ``truncate`` it and count it, ``chunk`` it
+            and average, or raise an ``error``.
+        progress: Whether to show progress on standard error.
+
+    Returns:
+        The vectors, float32 [n, d]; the report of the run where ``out`` is given.
+    """
+    encoder = load(model) if isinstance(model, str | Path) else model
+    if out is None:
+        return encoder.encode(texts, precision=precision, overflow=overflow, progress=progress)
+    return encoder.encode_to(Path(out), texts, precision=precision, overflow=overflow, progress=progress)
+
+
+def index(
+    items: Corpus | str | Path,
+    *,
+    model: Encoder | str | Path = "minilm",
+    out: str | Path,
+    progress: bool = False,
+) -> Index:
+    """Build a search index of items on disk.
+
+    Args:
+        items: A corpus, or the path of a file with columns ``id``, ``text`` and any attributes.
+        model: The encoder that makes the vectors, or what :func:`load` takes.
+        out: Directory of the index; must not exist.
+        progress: Whether to show progress on standard error.
+
+    Returns:
+        The open index.
+    """
+    from embedworks.data import Corpus
+    from embedworks.evaluation.encoding import encode_items
+    from embedworks.index import build_index
+
+    corpus = items if isinstance(items, Corpus) else Corpus.read(Path(items))
+    target = Path(out)
+    if target.exists():
+        raise InputError("exists already", where=str(target), mend="choose another --out, or remove it first")
+    encoder = load(model) if isinstance(model, str | Path) else model
+    vectors = encode_items(encoder, corpus.texts, role="document", progress=progress)
+    return build_index(corpus, vectors, target, model=_reference(model))
+
+
+def search(
+    target: Index | str | Path,
+    text: str,
+    *,
+    k: int = 10,
+    where: str | None = None,
+    mode: Mode = "hybrid",
+    model: Encoder | str | Path | None = None,
+) -> Answer:
+    """Search an index by meaning, by words or by both, under a filter.
+
+    Args:
+        target: An open index, or its directory.
+        text: The query.
+        k: Number of hits wanted.
+        where: A filter in SQL form over the attributes, such as ``"year >= 2025 and kind = 'function'"``.
+        mode: ``vector``, ``lexical`` or ``hybrid``.
+        model: The encoder for the query; by default the one the index was built with.
+
+    Returns:
+        The hits, how they were found, and the milliseconds it took.
+    """
+    from embedworks.evaluation.encoding import encode_items
+    from embedworks.index import Index
+
+    opened = Index.open(Path(target)) if isinstance(target, str | Path) else target
+    vector = None
+    if mode != "lexical":
+        encoder = index_encoder(opened) if model is None else model
+        encoder = load(encoder) if isinstance(encoder, str | Path) else encoder
+        vector = encode_items(encoder, [text], role="query")[0]
+    return opened.search(vector, text=None if mode == "vector" else text, k=k, where=where, mode=mode)
+
+
+def evaluate(
+    model: Encoder | str | Path,
+    *,
+    on: str | Path | Judged | ScoredPairs | Labelled,
+    system: str | None = None,
+    progress: bool = False,
+) -> list[Result]:
+    """Judge an encoder on a named data set or on one's own.
+
+    Args:
+        model: An encoder, or what :func:`load` takes.
+        on: Name of a catalogued data set, a record, or the path of one's own judged data.
+        system: Name the results carry; by default the model's.
+        progress: Whether to show progress on standard error.
+
+    Returns:
+        One result a task, each with its score for every query, pair or item.
+    """
+    from embedworks.evaluation import evaluate
+
+    encoder = load(model) if isinstance(model, str | Path) else model
+    name = system or (str(model) if isinstance(model, str | Path) else str(getattr(model, "name", "custom")))
+    return evaluate(encoder, on, system=name, progress=progress)
+
+
+def compare(*runs: str | Path | Sequence[Result]) -> list[Comparison]:
+    """Compare systems on the same data: paired intervals, p-values, Holm's correction.
+
+    Args:
+        runs: Files that ``evaluate --json`` wrote, or lists of results; the first is the baseline.
+
+    Returns:
+        One comparison a task that all runs share.
+    """
+    from embedworks.evaluation import compare_runs, read_results
+
+    return compare_runs([read_results(Path(run)) if isinstance(run, str | Path) else list(run) for run in runs])
+
+
+def methods() -> list[MethodCard]:
+    """Return the methods that :func:`fit` and :func:`reproduce` know."""
+    from embedworks.methods import method_cards
+
+    return method_cards()
+
+
+def reproduce(name: str, *, scale: Literal["quick", "default", "paper"] = "default", progress: bool = False) -> Report:
+    """Run a published comparison and judge its claims.
+
+    Args:
+        name: Name of a method.
+        scale: ``quick`` (under two minutes), ``default`` (about half an hour on two cores) or ``paper``.
+        progress: Whether to show progress on standard error.
+    """
+    from embedworks.methods import find_method
+
+    return find_method(name).reproduce(scale, progress=progress)
+
+
+def serve(
+    target: Index | str | Path,
+    *,
+    model: Encoder | str | Path | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    api_key_file: str | Path | None = None,
+    report: str | Path | None = None,
+) -> None:
+    """Serve an index over HTTP, with a page to search it by, until interrupted.
+
+    Args:
+        target: An open index, or its directory.
+        model: The encoder; by default the one the index was built with.
+        host: Address to listen on.
+        port: Port to listen on.
+        api_key_file: File holding the key that clients must send as a bearer token.
+        report: Directory with the comparison to show on the page.
+    """
+    from embedworks.index import Index
+    from embedworks.serving import serve
+
+    opened = Index.open(Path(target)) if isinstance(target, str | Path) else target
+    encoder = index_encoder(opened) if model is None else model
+    encoder = load(encoder) if isinstance(encoder, str | Path) else encoder
+    serve(opened, encoder, host=host, port=port, api_key_file=api_key_file, report=report)
+
+
+def index_encoder(opened: Index) -> TextEncoder:
+    """Open the encoder an index was built with.
+
+    Raises:
+        StorageError: The index does not name one.
+    """
+    if not opened.model:
+        raise StorageError(
+            "the index does not say which model made its vectors", where=str(opened.path), mend="name it with --model"
+        )
+    return load(opened.model)
+
+
+def _reference(model: Encoder | str | Path) -> str:
+    """Return what a later search can load the model by: a name, or the absolute path of a directory."""
+    reference = str(model) if isinstance(model, str | Path) else str(getattr(model, "name", ""))
+    return str(Path(reference).resolve()) if reference and Path(reference).is_dir() else reference

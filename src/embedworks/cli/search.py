@@ -1,0 +1,46 @@
+"""``embedworks search``: one query against an index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from embedworks.cli.answers import answer_document, render_answer
+from embedworks.cli.arguments import HitCount, JsonTarget, Mode
+from embedworks.cli.output import emit
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def search(
+    index: tyro.conf.Positional[Path],
+    text: tyro.conf.Positional[str],
+    *,
+    where: str | None = None,
+    k: HitCount = 10,
+    mode: Mode = "hybrid",
+    model: str | None = None,
+    json: JsonTarget = None,
+) -> None:
+    """Search an index by meaning, by words, or by both, under a filter.
+
+    Args:
+        index: Directory of the index.
+        text: The query.
+        where: Filter in SQL form, such as "year >= 2025 and kind = 'function'".
+        k: Number of hits wanted.
+        mode: vector searches by meaning, lexical by words, hybrid by both.
+        model: Encoder for the query; by default the one the index was built with.
+        json: Where to write the answer as JSON; - is standard output.
+    """
+    from embedworks import api
+
+    answer = api.search(index, text, k=k, where=where, mode=mode, model=model)
+
+    def render(console: Console) -> None:
+        render_answer(console, text, where, answer)
+
+    emit(answer_document(text, where, answer), json_target=json, render=render)

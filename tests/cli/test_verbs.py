@@ -1,0 +1,97 @@
+"""Every command of the README works as written, and ``--json -`` writes one document and nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+def _document(outcome) -> dict:
+    assert outcome.code == 0, outcome
+    return json.loads(outcome.out)
+
+
+def test_methods(run) -> None:
+    names = [entry["name"] for entry in _document(run("methods", "--json", "-"))["methods"]]
+    assert {"contrastive", "pooling-and-attention"} <= set(names)
+    assert "contrastive" in run("methods").out
+
+
+def test_fit_then_encode_index_search(run, pairs_file: Path, items_file: Path, tmp_path: Path) -> None:
+    fitted = _document(
+        run("fit", pairs_file, "--method", "contrastive", "--out", tmp_path / "model", "--max-minutes", "0.1", "--json", "-")
+    )
+    assert fitted["dimension"] == 384
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+
+    report = _document(run("encode", tmp_path / "model", items_file, "--out", tmp_path / "vectors.npy", "--json", "-"))
+    vectors = np.load(tmp_path / "vectors.npy")
+    assert vectors.shape == (60, 384)
+    assert report["texts"] == 60
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
+
+    built = _document(run("index", items_file, "--model", tmp_path / "model", "--out", tmp_path / "my.index", "--json", "-"))
+    assert built["items"] == 60
+    assert set(built["attributes"]) == {"words", "kind", "year"}
+
+    answer = _document(
+        run("search", tmp_path / "my.index", "read a file", "--where", "words > 50", "-k", "10", "--json", "-")
+    )
+    assert len(answer["hits"]) == 10
+    assert all(hit["attributes"]["words"] > 50 for hit in answer["hits"])
+    assert answer["hits"][0]["id"].startswith("files-")
+    assert answer["milliseconds"] > 0
+
+
+@pytest.mark.parametrize("mode", ["vector", "lexical", "hybrid"])
+def test_search_modes_find_the_topic(run, index_folder: Path, mode: str) -> None:
+    answer = _document(run("search", index_folder, "rotate a picture", "--mode", mode, "-k", "5", "--json", "-"))
+    assert answer["hits"][0]["id"].startswith("images-")
+    rendered = run("search", index_folder, "rotate a picture", "--mode", mode)
+    assert "images-" in rendered.out
+    assert " ms, " in rendered.out
+
+
+def test_evaluate_and_compare(run, data_folder: Path, tmp_path: Path) -> None:
+    for name in ("run_a", "run_b"):
+        outcome = run("evaluate", "minilm", "--on", "cranfield", "--system", name, "--json", tmp_path / f"{name}.json")
+        assert outcome.code == 0, outcome
+    comparisons = _document(run("compare", tmp_path / "run_a.json", tmp_path / "run_b.json", "--json", "-"))["comparisons"]
+    assert comparisons
+    assert "cranfield" in run("compare", tmp_path / "run_a.json", tmp_path / "run_b.json").out
+
+
+def test_data_lists_and_verifies(run, data_folder: Path) -> None:
+    names = [entry["name"] for entry in _document(run("data", "--json", "-"))["data_sets"]]
+    assert {"stsb-en", "sts12-16", "banking77", "cranfield", "dbpedia-entity-5k"} <= set(names)
+    assert _document(run("data", "stsb-en", "--json", "-"))["parts"] == {"train": 5749, "dev": 1500, "test": 1379}
+
+
+def test_help_of_every_verb(run) -> None:
+    from embedworks.cli.main import verbs
+
+    for verb in verbs([]):
+        outcome = run(verb, "--help")
+        assert outcome.code == 0, outcome
+        assert "--help" in outcome.out
+
+
+def test_help_and_import_load_nothing_heavy() -> None:
+    heavy = ("torch", "transformers", "sentence_transformers", "faiss", "scipy.stats", "sklearn", "fastapi", "pandas")
+    for statement in ("import embedworks", "import embedworks.api", "from embedworks.cli.main import verbs; verbs([])"):
+        code = f"{statement}; import sys; print([name for name in {heavy!r} if name in sys.modules])"
+        found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert found.stdout.strip() == "[]", statement
+
+
+def test_help_stays_quick() -> None:
+    """A bound far above the figure in the docs, so that only a heavy import can break it, not a busy machine."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "embedworks", "--help"], capture_output=True, check=True)
+    assert time.perf_counter() - start < 4
