@@ -1,23 +1,52 @@
 """Files and named data sets become typed, checked Arrow records.
 
-Comes in: Parquet, CSV, JSONL, Arrow files, folders in the manner of BEIR. Goes out: the record kinds.
-Start reading at ``corpus`` and ``record``.
+Comes in: Parquet, CSV, JSONL, Arrow files, folders in the manner of BEIR, TREC files, names of data sets, the
+documentation of installed packages. Goes out: the record kinds. Start reading at ``record`` and ``corpus``.
 """
 
 from embedworks.data.corpus import Corpus
+from embedworks.data.documentation_retrieval import DocumentationRetrieval, documentation_retrieval
 from embedworks.data.judged import Judged, Relevance
 from embedworks.data.labelled import Labelled
 from embedworks.data.pairs import Pairs, ScoredPairs
+from embedworks.data.python_documentation import (
+    PackageFiles,
+    installed_packages,
+    read_documentation,
+    standard_library,
+)
 from embedworks.data.readers import read_table
 from embedworks.data.record import Record
+from embedworks.data.retrieval_formats import (
+    Run,
+    read_beir,
+    read_beir_qrels,
+    read_trec_qrels,
+    read_trec_run,
+    write_trec_qrels,
+    write_trec_run,
+)
 
 __all__ = [
     "Corpus",
+    "DocumentationRetrieval",
     "Judged",
     "Labelled",
+    "PackageFiles",
     "Pairs",
     "Record",
     "Relevance",
+    "Run",
     "ScoredPairs",
+    "documentation_retrieval",
+    "installed_packages",
+    "read_beir",
+    "read_beir_qrels",
+    "read_documentation",
     "read_table",
+    "read_trec_qrels",
+    "read_trec_run",
+    "standard_library",
+    "write_trec_qrels",
+    "write_trec_run",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import gc
 import hashlib
 import heapq
 import logging
@@ -16,6 +17,7 @@ import re
 import sysconfig
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
 from pathlib import Path, PurePosixPath
@@ -27,38 +29,17 @@ _LOGGER = logging.getLogger(__name__)
 
 STANDARD_LIBRARY = "python"
 """Value of the attribute ``package`` for the standard library."""
+HELD_OUT_PACKAGE = "networkx"
+"""The package to hold out where it is installed: a subject of its own, well documented, and it comes with torch."""
 _MAX_FILE_BYTES = 500_000
 _MIN_WORDS = 4
 _SKIPPED_FOLDERS = frozenset(
-    [
-        "test",
-        "tests",
-        "_vendor",
-        "vendor",
-        "vendored",
-        "_vendored",
-        "third_party",
-        "thirdparty",
-        "extern",
-        "externals",
-        "external",
-        "_distutils",
-        "site-packages",
-        "dist-packages",
-        "__pycache__",
-        "lib2to3",
-        "idlelib",
-        "turtledemo",
-        "ensurepip",
-        "examples",
-        "example",
-        "benchmarks",
-        "benchmark",
-        "docs",
-        "node_modules",
-        "conformance",
-        "templates",
-    ]
+    {
+        *("test", "tests", "conformance", "benchmark", "benchmarks", "example", "examples", "docs", "templates"),
+        *("vendor", "vendored", "_vendor", "_vendored", "third_party", "thirdparty", "extern", "external", "externals"),
+        *("site-packages", "dist-packages", "node_modules", "__pycache__"),
+        *("_distutils", "lib2to3", "idlelib", "turtledemo", "ensurepip"),
+    }
 )
 _SKIPPED_FILES = re.compile(r"(test_.*|.*_test|conftest|setup)\.py")
 
@@ -81,7 +62,11 @@ class PackageFiles:
 
 
 def read_documentation(
-    packages: Sequence[PackageFiles] | None = None, *, max_entries: int = 20_000, progress: bool = False
+    packages: Sequence[PackageFiles] | None = None,
+    *,
+    max_entries: int = 14_000,
+    whole: Sequence[str] = (HELD_OUT_PACKAGE,),
+    progress: bool = False,
 ) -> Corpus:
     """Read the docstrings of installed packages into a corpus.
 
@@ -93,6 +78,7 @@ def read_documentation(
     Args:
         packages: What to read; by default :func:`installed_packages` and the standard library.
         max_entries: Largest number of entries, shared fairly: the package with the fewest entries goes next.
+        whole: Packages that come first and are read to the end, so that one can be held out with all it has.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -105,10 +91,12 @@ def read_documentation(
         packages = [*installed_packages(), standard_library()]
     waiting = {package.package: _in_mixed_order(package.paths) for package in packages}
     by_name = {package.package: package for package in packages}
-    queue = [(0, name) for name in sorted(waiting) if waiting[name]]
+    queue = [(-1 if name in whole else 0, name) for name in sorted(waiting) if waiting[name]]
+    heapq.heapify(queue)
     entries: dict[str, _Entry] = {}
     texts: set[str] = set()
-    with progress_bar("Reading docstrings", max_entries, unit="entries", enabled=progress) as advance:
+    bar = progress_bar("Reading docstrings", max_entries, unit="entries", enabled=progress)
+    with bar as advance, _cycle_collection_paused():
         while queue and len(entries) < max_entries:
             count, name = heapq.heappop(queue)
             package = by_name[name]
@@ -120,7 +108,7 @@ def read_documentation(
                     added += 1
             advance(added)
             if waiting[name]:
-                heapq.heappush(queue, (count + added, name))
+                heapq.heappush(queue, (-1 if name in whole else count + added, name))
     if not entries:
         raise InputError("no docstring was found", where="installed packages", mend="install a documented package")
     ordered = sorted(entries.values(), key=lambda entry: (entry.package.package, entry.name))
@@ -197,6 +185,18 @@ class _Entry:
     name: str
     kind: str
     text: str
+
+
+@contextmanager
+def _cycle_collection_paused() -> Iterator[None]:
+    """Keep the cycle collector away: syntax trees hold no cycles, and its passes over them cost a third of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _entries_of(package: PackageFiles, path: PurePosixPath) -> Iterator[_Entry]:
