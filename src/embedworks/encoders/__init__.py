@@ -10,9 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from embedworks.encoders.attention_direction import attention_direction
     from embedworks.encoders.backbone import load_backbone, packaged_minilm
     from embedworks.encoders.building import PoolingSettings, build
+    from embedworks.encoders.direction import attention_direction
     from embedworks.encoders.exporting import export
     from embedworks.encoders.from_scratch import decoder_config, train_tokenizer
     from embedworks.encoders.latent_attention import PUBLISHED_SIZES, LatentQueryAttention
@@ -56,7 +56,7 @@ _HOMES = {
     "MultiLayerTrainablePooling": "multi_layer",
     "PoolingSettings": "building",
     "TextEncoder": "text_encoder",
-    "attention_direction": "attention_direction",
+    "attention_direction": "direction",
     "build": "building",
     "decoder_config": "from_scratch",
     "export": "exporting",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import torch
 from sentence_transformers.base.modules import Transformer
 
-from embedworks.encoders.attention_direction import AttentionDirection, attention_direction
+from embedworks.encoders.direction import AttentionDirection, attention_direction
 from embedworks.encoders.directory_checks import check_model_directory, module_entries
 from embedworks.encoders.hub import locate_model
 from embedworks.encoders.library_bars import without_library_bars

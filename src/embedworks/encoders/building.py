@@ -10,7 +10,6 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Module, Normalize, Transformer
 
-from embedworks.encoders.attention_direction import attention_direction
 from embedworks.encoders.backbone import (
     MINILM_HUB_NAME,
     PACKAGED_MINILM,
@@ -18,6 +17,7 @@ from embedworks.encoders.backbone import (
     load_backbone,
     number_of_layers,
 )
+from embedworks.encoders.direction import attention_direction
 from embedworks.encoders.latent_attention import PUBLISHED_SIZES
 from embedworks.encoders.lora import LoraSettings, add_lora
 from embedworks.encoders.multi_layer import LayerSummary, LayerWeightMode, MultiLayerTrainablePooling

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers.base.modules import Transformer
 
-from embedworks.encoders.attention_direction import attention_direction
+from embedworks.encoders.direction import attention_direction
 from embedworks.encoders.multi_layer import LayerSummary
 from embedworks.encoders.text_encoder import TextEncoder
 from embedworks.encoders.token_states import last_token, masked_mean, padded_states

@@ -126,8 +126,11 @@ def _assemble(directory: Path, entries: list[ModuleEntry], trust_remote_code: bo
     """Build the modules one by one, our own from the allow-list, and hand them to sentence-transformers."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Module
-    from sentence_transformers.util import import_module_class
+    from sentence_transformers.util import check_version_requirements, import_module_class
 
+    settings_path = directory / "config_sentence_transformers.json"
+    settings = read_json(settings_path) if settings_path.is_file() else {}
+    check_version_requirements(settings.get("requirements"), source=str(directory))
     own: dict[str, type[Module]] = {name: own_module_class(name) for name in OWN_MODULES}
     modules: list[Any] = []
     for entry in entries:
@@ -144,8 +147,6 @@ def _assemble(directory: Path, entries: list[ModuleEntry], trust_remote_code: bo
                 module_classes=own,  # a router resolves the classes in its routes with it
             )
         )
-    settings_path = directory / "config_sentence_transformers.json"
-    settings = read_json(settings_path) if settings_path.is_file() else {}
     model = SentenceTransformer(
         modules=modules,
         prompts=settings.get("prompts"),

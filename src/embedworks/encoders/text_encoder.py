@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -180,6 +181,7 @@ class TextEncoder:
         whole = with_merged_lora(self.model)
         with without_library_bars():
             whole.save(str(directory), create_model_card=False, safe_serialization=True)
+        _declare_requirements(whole, directory)
         card = model_card(
             whole,
             name=name,
@@ -194,6 +196,18 @@ class TextEncoder:
         if prompt is not None or self.model.default_prompt_name is None:
             return prompt
         return self.model.prompts[self.model.default_prompt_name]
+
+
+def _declare_requirements(model: SentenceTransformer, directory: Path) -> None:
+    """Have loaders refuse a transformers that would silently ignore ``is_causal`` and stay causal."""
+    backbone = model.transformers_model
+    if backbone is None or getattr(backbone.config, "is_causal", None) is not False:
+        return
+    path = directory / "config_sentence_transformers.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    reason = "older versions ignore is_causal=False and attend causally"
+    settings["requirements"] = {"transformers": {"specifier": ">=5.2", "reason": reason}}
+    path.write_text(json.dumps(settings, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def _dimension(model: SentenceTransformer) -> int:
