@@ -182,7 +182,7 @@ def _untrained(config: PreTrainedConfig, seed: int) -> Any:
     tied = type(config).from_dict({**config.to_dict(), "tie_word_embeddings": True})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return AutoModelForCausalLM.from_config(tied, dtype=torch.float32)
+        return AutoModelForCausalLM.from_config(tied, dtype=torch.float32)  # type: ignore[no-untyped-call]
 
 
 def _loss(model: Any, blocks: torch.Tensor, settings: PretrainingSettings) -> torch.Tensor:
@@ -195,7 +195,7 @@ def _loss(model: Any, blocks: torch.Tensor, settings: PretrainingSettings) -> to
 @torch.no_grad()
 def _mean_loss(model: Any, blocks: NDArray[np.int64], settings: PretrainingSettings) -> float:
     model.eval()
-    pieces = torch.from_numpy(blocks).split(settings.batch_blocks)
+    pieces = torch.split(torch.from_numpy(blocks), settings.batch_blocks)
     losses = [_loss(model, piece, settings).item() for piece in pieces]
     return float(np.average(losses, weights=[len(piece) for piece in pieces]))
 
