@@ -4,8 +4,10 @@ Comes in: Parquet, CSV, JSONL, Arrow files, folders in the manner of BEIR, TREC 
 documentation of installed packages. Goes out: the record kinds. Start reading at ``record`` and ``corpus``.
 """
 
+from embedworks.data.catalogue import CATALOGUE, STS_CLEAN_OF_STSB, DataSet, load_data_set
 from embedworks.data.corpus import Corpus
 from embedworks.data.documentation_retrieval import DocumentationRetrieval, documentation_retrieval
+from embedworks.data.download import File, cache_folder
 from embedworks.data.judged import Judged, Relevance
 from embedworks.data.labelled import Labelled
 from embedworks.data.pairs import Pairs, ScoredPairs
@@ -28,8 +30,12 @@ from embedworks.data.retrieval_formats import (
 )
 
 __all__ = [
+    "CATALOGUE",
+    "STS_CLEAN_OF_STSB",
     "Corpus",
+    "DataSet",
     "DocumentationRetrieval",
+    "File",
     "Judged",
     "Labelled",
     "PackageFiles",
@@ -38,8 +44,10 @@ __all__ = [
     "Relevance",
     "Run",
     "ScoredPairs",
+    "cache_folder",
     "documentation_retrieval",
     "installed_packages",
+    "load_data_set",
     "read_beir",
     "read_beir_qrels",
     "read_documentation",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,14 +18,15 @@ from embedworks.foundation import LOCAL_FILES, FileOperations, InputError
 Run = dict[str, dict[str, float]]
 """Query id to document id to score, higher is better."""
 
-_QRELS = ("qrels/test.tsv", "qrels.tsv", "qrels/dev.tsv", "qrels/train.tsv")
+_LOGGER = logging.getLogger(__name__)
+_QRELS = ("qrels/test.tsv", "qrels.tsv")
 
 
 def read_beir(folder: str | Path, *, qrels: str | Path | None = None) -> Judged:
     """Read a folder in the manner of BEIR: corpus.jsonl, queries.jsonl, and qrels/test.tsv or qrels.tsv.
 
     Title and text become one text, as BEIR encodes them, and the title stays as an attribute. Queries that nobody
-    judged are left out, as BEIR does.
+    judged are left out, as BEIR does; so are documents without any text, and the log says how many.
 
     Args:
         folder: The folder; each file may be gzipped.
@@ -37,21 +39,47 @@ def read_beir(folder: str | Path, *, qrels: str | Path | None = None) -> Judged:
         InputError: A file is missing or cannot be used.
     """
     folder = Path(folder)
-    documents = read_jsonl(_present(folder, "corpus.jsonl"))
-    corpus_source = str(folder / "corpus.jsonl")
+    path = Path(qrels) if qrels is not None else _present(folder, *_QRELS)
+    return judged_from_beir(_present(folder, "corpus.jsonl"), _present(folder, "queries.jsonl"), path)
+
+
+def judged_from_beir(corpus: Path, queries: Path, qrels: Path) -> Judged:
+    """Read the three files of :func:`read_beir`, wherever each stands."""
+    documents = _beir_columns(read_jsonl(corpus))
     if "title" in documents.column_names and "text" in documents.column_names:
         documents = documents.set_column(
             documents.column_names.index("text"), "text", _titled(documents["title"], documents["text"])
         )
-    corpus = Corpus(documents, source=corpus_source, columns={"id": "_id"})
-    queries = Queries(
-        read_jsonl(_present(folder, "queries.jsonl")), source=str(folder / "queries.jsonl"), columns={"id": "_id"}
-    )
-    path = Path(qrels) if qrels is not None else _present(folder, *_QRELS[:2])
-    relevance = read_beir_qrels(path)
+    asked = Queries(_beir_columns(read_jsonl(queries)), source=str(queries), columns={"id": "_id"})
+    relevance = read_beir_qrels(qrels)
+    documents, relevance = without_empty_documents(documents, relevance, id_column="_id", source=str(corpus))
     judged_ids = pa.array(list(relevance), pa.string())
-    kept = queries.table.filter(pc.is_in(queries.table["id"], value_set=judged_ids))
-    return Judged(corpus, kept, relevance, source=str(folder))
+    kept = asked.table.filter(pc.is_in(asked.table["id"], value_set=judged_ids))
+    return Judged(Corpus(documents, source=str(corpus), columns={"id": "_id"}), kept, relevance, source=str(qrels))
+
+
+def _beir_columns(table: pa.Table) -> pa.Table:
+    """Keep the columns of the format; its free-form ``metadata`` objects are no attributes."""
+    return table.select([name for name in ("_id", "text", "title") if name in table.column_names])
+
+
+def without_empty_documents(
+    documents: pa.Table, relevance: Relevance, *, id_column: str, source: str
+) -> tuple[pa.Table, Relevance]:
+    """Leave out documents without any text, which no search can find, and what was judged about them; log it."""
+    if not {"text", id_column} <= set(documents.column_names):
+        return documents, relevance  # the door names the missing column
+    empty = pc.equal(pc.utf8_trim_whitespace(documents["text"].cast(pa.string())), "")
+    dropped = set(documents[id_column].filter(empty).cast(pa.string()).to_pylist())
+    if not dropped:
+        return documents, relevance
+    kept = {
+        query: {document: grade for document, grade in grades.items() if document not in dropped}
+        for query, grades in relevance.items()
+    }
+    lost = sum(map(len, relevance.values())) - sum(map(len, kept.values()))
+    _LOGGER.info("%s: left out %d documents without text and %d judgements of them", source, len(dropped), lost)
+    return documents.filter(pc.invert(empty)), {query: grades for query, grades in kept.items() if grades}
 
 
 def read_beir_qrels(path: str | Path) -> Relevance:
