@@ -1,0 +1,125 @@
+// The facets: what can be chosen, and the filter expression that the choices make.
+
+import { byId, element } from "./element.js";
+
+const SHOWN_VALUES = 6;
+const expanded = new Set(); // names of facets whose whole list is shown
+let kinds = new Map(); // attribute name -> kind, as the server described it
+
+export function describeAttributes(attributes) {
+  kinds = new Map(attributes.map(({ name, kind }) => [name, kind]));
+}
+
+const column = (name) => `"${name.replaceAll('"', '""')}"`;
+const text = (value) => `'${value.replaceAll("'", "''")}'`;
+
+/** The filter expression of a state, in the language of `--where`; `without` leaves one attribute out. */
+export function whereOf(state, { without = null } = {}) {
+  const parts = [];
+  for (const [name, values] of state.chosen) {
+    if (name === without || values.size === 0) continue;
+    const kind = kinds.get(name);
+    const chosen = [...values];
+    if (kind === "boolean") parts.push(chosen.map((value) => `${column(name)} = ${value === "true"}`).join(" or "));
+    else if (kind === "set") parts.push(chosen.map((value) => `${text(value)} in ${column(name)}`).join(" or "));
+    else if (chosen.length === 1) parts.push(`${column(name)} = ${text(chosen[0])}`);
+    else parts.push(`${column(name)} in (${chosen.map(text).join(", ")})`);
+    if (chosen.length > 1 && (kind === "boolean" || kind === "set")) parts.push(`(${parts.pop()})`);
+  }
+  for (const [bounds, sign] of [[state.from, ">="], [state.to, "<="]]) {
+    for (const [name, value] of bounds) {
+      if (name === without || value === "") continue;
+      parts.push(`${column(name)} ${sign} ${kinds.get(name) === "date" ? text(value) : value}`);
+    }
+  }
+  const own = state.where.trim();
+  if (own) parts.push(parts.length ? `(${own})` : own);
+  return parts.join(" and ");
+}
+
+export const numberOfFilters = (state) =>
+  [...state.chosen.values()].reduce((sum, values) => sum + values.size, 0) +
+  new Set([...state.from.keys(), ...state.to.keys()]).size +
+  (state.where.trim() ? 1 : 0);
+
+/** Attributes the person has constrained: their facet is counted without their own choice. */
+export const constrained = (state) =>
+  [...kinds.keys()].filter((name) => state.chosen.get(name)?.size || state.from.has(name) || state.to.has(name));
+
+/** Draw the facets anew, keeping the focus where it was. */
+export function drawFacets(facets, state, onChange) {
+  const focused = document.activeElement?.closest("#facets") ? document.activeElement.dataset.key : null;
+  // Few values first: they divide the collection best, and a long list at the top would hide the others.
+  const drawn = facets
+    .toSorted((one, other) => (one.distinct ?? SHOWN_VALUES) - (other.distinct ?? SHOWN_VALUES))
+    .map((facet) => (facet.values ? listFacet(facet, state, onChange) : rangeFacet(facet, state, onChange)))
+    .filter(Boolean);
+  byId("facets").replaceChildren(...drawn);
+  if (focused) byId("facets").querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+}
+
+function listFacet(facet, state, onChange) {
+  const chosen = state.chosen.get(facet.name) ?? new Set();
+  const values = facet.values.map(({ value, count }) => ({ value: String(value), count }));
+  for (const value of chosen) if (!values.some((known) => known.value === value)) values.unshift({ value, count: 0 });
+  if (values.length < 2 && chosen.size === 0) return null; // one value for all: nothing to choose
+  const all = expanded.has(facet.name);
+  const shown = all ? values : values.filter(({ value }, place) => place < SHOWN_VALUES || chosen.has(value));
+  const hidden = values.length - shown.length;
+  const toggle = (value) => {
+    const next = new Set(chosen);
+    if (!next.delete(value)) next.add(value);
+    if (next.size) state.chosen.set(facet.name, next);
+    else state.chosen.delete(facet.name);
+    onChange();
+  };
+  const items = shown.map(({ value, count }) =>
+    element("li", {},
+      element("label", { class: count ? "choice" : "choice none" },
+        element("input", {
+          type: "checkbox", "data-key": `is.${facet.name}.${value}`, "data-facet": facet.name, value,
+          onchange: () => toggle(value),
+        }),
+        element("span", { class: "choice-value", title: value }, value === "" ? "(empty)" : value),
+        element("span", { class: "choice-count" }, count.toLocaleString("en")),
+      )));
+  for (const [place, item] of items.entries()) item.querySelector("input").checked = chosen.has(shown[place].value);
+  const more = (hidden > 0 || all) && values.length > SHOWN_VALUES && element("button", {
+    type: "button", class: "plain", "data-key": `more.${facet.name}`,
+    onclick: () => {
+      if (!expanded.delete(facet.name)) expanded.add(facet.name);
+      drawAgain(facet.name, listFacet(facet, state, onChange));
+    },
+  }, all ? "Show fewer" : `Show ${hidden} more`);
+  const unlisted = all && facet.distinct > facet.values.length &&
+    element("p", { class: "note" }, `${(facet.distinct - facet.values.length).toLocaleString("en")} rarer values: write a filter`);
+  return element("fieldset", { class: "facet", "data-name": facet.name },
+    element("legend", {}, facet.name), element("ul", {}, ...items), more, unlisted);
+}
+
+function drawAgain(name, facet) {
+  byId("facets").querySelector(`fieldset[data-name="${CSS.escape(name)}"]`).replaceWith(facet);
+  facet.querySelector("button")?.focus();
+}
+
+function rangeFacet(facet, state, onChange) {
+  const given = state.from.has(facet.name) || state.to.has(facet.name);
+  if ((facet.smallest === null || facet.smallest === facet.largest) && !given) return null;
+  const bound = (bounds, label, suggestion) =>
+    element("label", {},
+      element("span", {}, label),
+      element("input", {
+        type: facet.kind === "date" ? "date" : "number", step: "any", inputmode: "decimal",
+        value: bounds.get(facet.name) ?? "", placeholder: suggestion ?? "", "data-key": `${label}.${facet.name}`,
+        "aria-label": `${facet.name} ${label}`,
+        onchange: (event) => {
+          if (event.target.value === "") bounds.delete(facet.name);
+          else bounds.set(facet.name, event.target.value);
+          onChange();
+        },
+      }));
+  return element("fieldset", { class: "facet range", "data-name": facet.name },
+    element("legend", {}, facet.name),
+    element("div", { class: "bounds" },
+      bound(state.from, "from", facet.smallest), bound(state.to, "to", facet.largest)));
+}

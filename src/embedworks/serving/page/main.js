@@ -1,0 +1,327 @@
+// The page: state in, requests out, and the keys that move through it.
+
+import { emptyState, readAddress, writeAddress } from "./address.js";
+import { drawComparison } from "./comparison.js";
+import { byId, count, element } from "./element.js";
+import { constrained, describeAttributes, drawFacets, numberOfFilters, whereOf } from "./filters.js";
+import { drawProfile, drawResults } from "./results.js";
+import { ask } from "./server.js";
+import { clearTrouble, showTrouble } from "./trouble.js";
+
+const TYPING_PAUSE_MS = 25; // after the last key; a search takes about as long, and stale ones are aborted
+const ANNOUNCE_PAUSE_MS = 700; // a screen reader hears the count once a person stops typing
+const PAGE = 10;
+const MOST = 100;
+
+let state = readAddress();
+let about = null;
+let wanted = PAGE;
+let search = null; // AbortController of the search under way
+let facets = null; // AbortController of the facet requests under way
+let facetsOf = null; // the filter the drawn facets belong to
+let typing = null;
+let announcing = null;
+
+const query = byId("query");
+const titles = () => [...document.querySelectorAll(".title")];
+
+// ---- asking -------------------------------------------------------------------------------------------------------
+
+async function run({ focusFirst = false } = {}) {
+  search?.abort();
+  const mine = (search = new AbortController());
+  drawState();
+  try {
+    if (about === null) {
+      about = await ask("about", [], { signal: mine.signal });
+      drawAbout();
+      drawState();
+    }
+    if (state.like !== null || state.query.trim() !== "") {
+      document.body.classList.add("busy");
+      drawAnswer(await ask(...request(), { signal: mine.signal }));
+      if (focusFirst) titles()[0]?.focus();
+    } else {
+      drawStart();
+    }
+    clearTrouble();
+    await refreshFacets();
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    if (facetsOf === null && error.parameter === "where") await drawUnfilteredFacets();
+    showTrouble(error, { again: run, dropFilters, focusQuery: leaveLike });
+  } finally {
+    if (search === mine) document.body.classList.remove("busy");
+  }
+}
+
+function request() {
+  const where = whereOf(state);
+  const filter = where ? [["where", where]] : [];
+  if (state.like !== null) return ["similar", [["id", state.like], ["k", wanted], ...filter]];
+  return ["search", [["query", state.query.trim()], ["k", wanted], ["mode", state.mode], ...filter]];
+}
+
+async function refreshFacets() {
+  const where = whereOf(state);
+  if (facetsOf === where || about.attributes.length === 0) return;
+  facets?.abort();
+  facets = new AbortController();
+  const { signal } = facets;
+  const filtered = (expression) => (expression ? [["where", expression]] : []);
+  const own = constrained(state);
+  const [common, ...single] = await Promise.all([
+    ask("facets", filtered(where), { signal }),
+    ...own.map((name) => ask("facets", [["name", name], ...filtered(whereOf(state, { without: name }))], { signal })),
+  ]);
+  const replaced = new Map(single.flatMap((answer) => answer.facets).map((facet) => [facet.name, facet]));
+  facetsOf = where;
+  drawLead(common.entries);
+  drawFacets(common.facets.map((facet) => replaced.get(facet.name) ?? facet), state, filtersChanged);
+}
+
+/** With a filter that cannot be used, the choices are still there to start from. */
+async function drawUnfilteredFacets() {
+  try {
+    drawFacets((await ask("facets")).facets, state, filtersChanged);
+  } catch {
+    // the trouble that is about to be shown is the one to mend first
+  }
+}
+
+// ---- drawing ------------------------------------------------------------------------------------------------------
+
+function drawAbout() {
+  describeAttributes(about.attributes);
+  drawComparison(about.comparison);
+  byId("collection").textContent = about.title === "embedworks" ? "" : about.title;
+  document.title = about.title;
+  byId("colophon").replaceChildren(
+    element("span", {}, count(about.entries, "entry", "entries")),
+    element("span", {}, `${about.model}, ${about.dimension} dimensions`),
+    element("span", {}, "API: ", element("code", {}, "/search"), " and ", element("code", {}, "/v1/embeddings")));
+  const wide = matchMedia("(min-width: 60rem)");
+  byId("filters").open = wide.matches;
+  document.body.classList.toggle("no-filters", about.attributes.length === 0);
+}
+
+function drawState() {
+  if (document.activeElement !== query) query.value = state.query;
+  if (document.activeElement !== byId("where")) byId("where").value = state.where;
+  if (state.where) byId("expression").open = true;
+  for (const radio of document.querySelectorAll("[name=mode]")) {
+    radio.checked = radio.value === state.mode;
+    radio.disabled = state.like !== null;
+  }
+  byId("like").hidden = state.like === null;
+  byId("like-id").textContent = state.like ?? "";
+  const number = numberOfFilters(state);
+  byId("filter-count").hidden = byId("clear-filters").hidden = byId("composed").hidden = number === 0;
+  byId("filter-count").textContent = String(number);
+  byId("composed-where").textContent = whereOf(state);
+}
+
+function drawAnswer(answer) {
+  const { hits } = answer;
+  const placed = titles().indexOf(document.activeElement);
+  byId("start").hidden = true;
+  drawResults(hits, { onLike: like });
+  if (placed >= 0) titles()[Math.min(placed, hits.length - 1)]?.focus({ preventScroll: true });
+  const passing = answer.passing === about.entries ? count(about.entries, "entry", "entries")
+    : `${answer.passing.toLocaleString("en")} of ${count(about.entries, "entry", "entries")}`;
+  byId("meta").hidden = hits.length === 0;
+  byId("meta").replaceChildren(
+    element("span", {}, passing),
+    element("span", {}, `${answer.milliseconds.toFixed(0)} ms`),
+    element("span", { class: "how" }, answer.how));
+  byId("more").hidden = hits.length < wanted || wanted >= MOST || answer.passing <= hits.length;
+  byId("nothing").hidden = hits.length > 0;
+  if (hits.length === 0) drawNothing();
+  announce(hits.length === 0 ? "No results" : `${count(hits.length, "result")} shown, of ${passing}`);
+}
+
+function drawNothing() {
+  const filters = numberOfFilters(state);
+  byId("nothing").replaceChildren(
+    element("h2", {}, filters ? "No entry passes these filters" : "No entry holds these words"),
+    element("p", {}, filters
+      ? "Take one away, or clear them all."
+      : "Search by meaning to find entries that say it in other words."),
+    filters
+      ? element("button", { type: "button", class: "action", onclick: dropFilters }, "Clear all filters")
+      : element("button", { type: "button", class: "action", onclick: () => chooseMode("vector") }, "Search by meaning"));
+}
+
+function drawStart() {
+  drawResults([], { onLike: like });
+  for (const id of ["meta", "more", "nothing"]) byId(id).hidden = true;
+  byId("start").hidden = false;
+  byId("start-title").textContent = about.title === "embedworks" ? "Search by meaning" : about.title;
+  drawLead(about.entries);
+  byId("start-examples").hidden = about.examples.length === 0;
+  byId("examples").replaceChildren(...about.examples.map((example) => element("li", {},
+    element("button", { type: "button", class: "example", onclick: () => searchFor(example) }, example))));
+  announce("");
+}
+
+function drawLead(passing) {
+  const entries = count(about.entries, "entry", "entries");
+  const lead = passing < about.entries
+    ? `${passing.toLocaleString("en")} of ${entries} pass your filters. Type to search among them.`
+    : `${entries}, found by meaning, by words, or by both. Describe what you need in your own words.`;
+  byId("start-lead").textContent = about.entries === 0 ? "This index is empty. Add entries to it, then reload the page." : lead;
+}
+
+function announce(text) {
+  clearTimeout(announcing);
+  announcing = setTimeout(() => { byId("announcement").textContent = text; }, ANNOUNCE_PAUSE_MS);
+}
+
+// ---- changing the state -------------------------------------------------------------------------------------------
+
+function changed({ byTyping = false, ...options } = {}) {
+  wanted = PAGE;
+  writeAddress(state, { typing: byTyping });
+  clearTimeout(typing);
+  if (byTyping) typing = setTimeout(run, TYPING_PAUSE_MS);
+  else run(options);
+}
+
+function filtersChanged() {
+  changed();
+}
+
+function dropFilters() {
+  state = { ...emptyState(), query: state.query, mode: state.mode, like: state.like };
+  byId("where").value = "";
+  changed();
+}
+
+function searchFor(text) {
+  state.query = query.value = text;
+  state.like = null;
+  changed();
+  query.focus();
+}
+
+function like(id) {
+  state.like = id;
+  scrollTo({ top: 0 });
+  changed({ focusFirst: true });
+}
+
+function leaveLike() {
+  const changing = state.like !== null;
+  state.like = null;
+  query.focus();
+  if (changing) changed();
+}
+
+function chooseMode(mode) {
+  state.mode = mode;
+  changed();
+}
+
+// ---- listening ----------------------------------------------------------------------------------------------------
+
+query.addEventListener("input", () => {
+  state.query = query.value;
+  state.like = null;
+  changed({ byTyping: true });
+});
+
+byId("search-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  titles()[0]?.focus();
+});
+
+for (const radio of document.querySelectorAll("[name=mode]")) {
+  radio.addEventListener("change", () => chooseMode(radio.value));
+}
+
+byId("where").addEventListener("change", (event) => {
+  state.where = event.target.value;
+  filtersChanged();
+});
+
+byId("clear-filters").addEventListener("click", dropFilters);
+byId("leave-like").addEventListener("click", leaveLike);
+
+byId("more").addEventListener("click", async () => {
+  const first = titles().length;
+  wanted = Math.min(wanted + PAGE, MOST);
+  await run();
+  titles()[first]?.focus({ preventScroll: true });
+});
+
+byId("home-link").addEventListener("click", (event) => {
+  if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+  event.preventDefault();
+  goHome();
+});
+
+function goHome() {
+  state = { ...emptyState(), mode: state.mode };
+  query.value = byId("where").value = "";
+  changed();
+}
+
+byId("comparison-link").addEventListener("click", () => {
+  goHome();
+  byId("comparison").scrollIntoView({ block: "start" });
+  byId("comparison").focus({ preventScroll: true });
+});
+
+addEventListener("popstate", () => {
+  state = readAddress();
+  query.value = state.query;
+  byId("where").value = state.where;
+  wanted = PAGE;
+  facetsOf = null;
+  run();
+});
+
+new ResizeObserver(drawProfile).observe(byId("result-area"));
+
+document.addEventListener("keydown", (event) => {
+  if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
+  const target = event.target;
+  const writing = target.matches?.("input:not([type=checkbox], [type=radio]), textarea");
+  const place = titles().findIndex((title) => title.closest(".result").contains(target));
+  if (event.key === "/" && !writing) {
+    event.preventDefault();
+    query.focus();
+    query.select();
+  } else if (event.key === "ArrowDown" && (target === query || place >= 0 || target === document.body)) {
+    event.preventDefault();
+    titles()[place + 1]?.focus();
+  } else if (event.key === "ArrowUp" && place >= 0) {
+    event.preventDefault();
+    (titles()[place - 1] ?? query).focus();
+  } else if (event.key === "m" && place >= 0) {
+    event.preventDefault();
+    titles()[place].closest(".result").like();
+  } else if (event.key === "Escape") {
+    escape(event, target, place);
+  }
+});
+
+function escape(event, target, place) {
+  event.preventDefault();
+  const open = place >= 0 && titles()[place].closest(".result.open");
+  if (open) {
+    open.show(false);
+  } else if (state.like !== null) {
+    leaveLike();
+  } else if (target !== query && state.query) {
+    query.focus();
+  } else if (state.query) {
+    state.query = query.value = "";
+    changed();
+  } else {
+    target.blur?.();
+  }
+}
+
+if (!state.query && state.like === null && matchMedia("(hover: hover)").matches) query.focus({ preventScroll: true });
+run();

@@ -1,0 +1,195 @@
+"""``/search``, ``/similar``, ``/facets`` and ``/about``: what the page asks, and any other client may."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from embedworks.foundation import InputError
+from embedworks.index import snippet
+from embedworks.serving.collection import Collection
+from embedworks.serving.errors import ApiError
+from embedworks.serving.model_service import ModelService, check_unicode
+from embedworks.serving.plain_values import plain_value
+from embedworks.serving.protocols import Mode, SearchAnswer, SearchHit, SearchIndex
+from embedworks.serving.settings import ServerSettings
+
+_TEXT_CHARACTERS = 4_000  # of an entry's text, sent with each hit so that opening one needs no request
+_SEARCH_THREADS = 2  # so that counting facets does not hold up the next search
+_Returned = TypeVar("_Returned")
+
+
+class SearchRequest(BaseModel):
+    """Body of ``POST /search``."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    query: str = Field(description="What to look for.")
+    k: int = Field(default=10, ge=1, description="Number of hits wanted.")
+    where: str | None = Field(default=None, description="Filter in SQL form over the attributes.")
+    mode: Mode = Field(default="hybrid", description="By meaning (vector), by words (lexical), or both (hybrid).")
+
+
+class SearchService:
+    """Searches an index from threads of its own, so that the event loop goes on answering.
+
+    Args:
+        index: What is searched.
+        model: What encodes queries.
+        settings: Limits.
+    """
+
+    def __init__(self, index: SearchIndex, model: ModelService, settings: ServerSettings) -> None:
+        self._index = index
+        self._model = model
+        self._settings = settings
+        self._thread = ThreadPoolExecutor(max_workers=_SEARCH_THREADS, thread_name_prefix="embedworks-search")
+
+    def close(self) -> None:
+        """Finish the search under way and take no more."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    async def call(self, work: Callable[[], _Returned]) -> _Returned:
+        """Run a piece of work on a search thread; one whose client is gone before it starts never starts."""
+        return await asyncio.wrap_future(self._thread.submit(work))
+
+    async def search(self, request: SearchRequest) -> dict[str, Any]:
+        """Answer one search as a JSON document.
+
+        Raises:
+            ApiError: The query is empty or too long, k too large, or the filter wrong.
+        """
+        started = time.perf_counter()
+        query = request.query.strip()
+        if not query:
+            raise ApiError(422, "the query is empty", code="invalid_value", parameter="query")
+        if len(query) > self._settings.query_characters:
+            raise ApiError(
+                422,
+                f"the query has {len(query):,} characters, {self._settings.query_characters:,} are allowed; shorten it",
+                code="query_too_long",
+                parameter="query",
+            )
+        check_unicode(query, parameter="query")
+        self._check(request.k, request.where)
+        where, mode = request.where or None, request.mode
+        vector = None if mode == "lexical" else await self._model.query_vector(query)
+        text = None if mode == "vector" else query
+        answer = await self._filtered(
+            lambda: self._index.search(vector, text=text, k=request.k, where=where, mode=mode)
+        )
+        return self._document(answer, query=query, started=started)
+
+    async def similar(self, entry: str, *, k: int, where: str | None) -> dict[str, Any]:
+        """Answer with the entries nearest to one of the index's own.
+
+        Raises:
+            ApiError: There is no such entry, k is too large, or the filter wrong.
+        """
+        started = time.perf_counter()
+        check_unicode(entry, parameter="id")
+        self._check(k, where)
+        try:
+            answer = await self._filtered(lambda: self._index.more_like(entry, k=k, where=where or None))
+        except ApiError as error:
+            if error.parameter == "where":
+                raise
+            raise ApiError(404, f"there is no entry {entry[:80]!r}", code="no_such_entry", parameter="id") from error
+        return self._document(answer, query="", started=started)
+
+    async def facets(self, collection: Collection, names: list[str], where: str | None) -> dict[str, Any]:
+        """Answer with the values of attributes and how many entries that pass the filter have each."""
+        self._check(1, where)
+        return await self._filtered(lambda: collection.facets(names, where or None))
+
+    def _check(self, k: int, where: str | None) -> None:
+        if not 1 <= k <= self._settings.results:
+            raise ApiError(
+                422, f"k is {k}, it must be from 1 to {self._settings.results}", code="invalid_value", parameter="k"
+            )
+        if where is not None:
+            check_unicode(where, parameter="where")
+
+    async def _filtered(self, work: Callable[[], _Returned]) -> _Returned:
+        try:
+            return await self.call(work)
+        except InputError as error:
+            # The index says which argument it refuses. Its own place on the disk is nobody's business.
+            where = error.where == "where"
+            raise ApiError(
+                400,
+                f"{error.what}; {error.mend}" if error.mend else error.what,
+                code="invalid_filter" if where else "invalid_input",
+                parameter="where" if where else None,
+            ) from error
+
+    def _document(self, answer: SearchAnswer, *, query: str, started: float) -> dict[str, Any]:
+        return {
+            "hits": [_hit_document(hit, query) for hit in answer.hits],
+            "passing": answer.passing,
+            "how": answer.how,
+            "search_milliseconds": round(answer.milliseconds, 3),
+            "milliseconds": round(1000 * (time.perf_counter() - started), 3),
+        }
+
+
+def search_router(service: SearchService, collection: Collection) -> APIRouter:
+    """Return the routes.
+
+    Args:
+        service: What searches.
+        collection: What is known of the index as a whole.
+    """
+    router = APIRouter(tags=["search"])
+
+    @router.post("/search", summary="Search by meaning, by words, or by both")
+    async def search(request: SearchRequest) -> Response:
+        return _json(await service.search(request))
+
+    @router.get("/search", summary="Search, with the request in the address")
+    async def search_by_address(query: str, k: int = 10, where: str | None = None, mode: Mode = "hybrid") -> Response:
+        return _json(await service.search(SearchRequest(query=query, k=max(k, 1), where=where, mode=mode)))
+
+    @router.get("/similar", summary="Find entries like one of the index's own")
+    async def similar(id: str, k: int = 10, where: str | None = None) -> Response:  # noqa: A002
+        return _json(await service.similar(id, k=k, where=where))
+
+    @router.get("/facets", summary="Count the values of attributes")
+    async def facets(name: Annotated[list[str] | None, Query()] = None, where: str | None = None) -> Response:
+        return _json(await service.facets(collection, name or [], where))
+
+    @router.get("/about", summary="Describe the collection")
+    async def about() -> Response:
+        return _json(await service.call(collection.description))
+
+    return router
+
+
+def _hit_document(hit: SearchHit, query: str) -> dict[str, Any]:
+    text = hit.text or ""
+    cut = snippet(text, query)
+    return {
+        "id": hit.id,
+        "score": plain_value(float(hit.score)),
+        "attributes": {name: plain_value(value) for name, value in hit.attributes.items()},
+        "snippet": {
+            "text": cut.text,
+            "highlights": [list(span) for span in cut.highlights],
+            "cut_before": cut.cut_before,
+            "cut_after": cut.cut_after,
+        },
+        "text": text[:_TEXT_CHARACTERS],
+        "text_complete": len(text) <= _TEXT_CHARACTERS,
+    }
+
+
+def _json(document: dict[str, Any]) -> Response:
+    return Response(json.dumps(document, ensure_ascii=True, allow_nan=False), media_type="application/json")

@@ -1,0 +1,145 @@
+"""A small index, encoders without a model, and servers that really listen on 127.0.0.1."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from embedworks.index import Index
+from embedworks.serving import ComparisonReport, Server, ServerSettings, create_app
+
+DIMENSION = 32
+
+
+class WordEncoder:
+    """Sums fixed random vectors of words: deterministic, fast, and near where words are shared.
+
+    ``gate``, when cleared, holds every call back; ``calls`` lists the texts of each call.
+    """
+
+    name = "words"
+    dimension = DIMENSION
+
+    def __init__(self) -> None:
+        self.calls: list[list[str]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.started = threading.Event()
+
+    def encode(self, items: list[str]) -> NDArray[np.float32]:
+        self.calls.append(list(items))
+        self.started.set()
+        assert self.gate.wait(20)
+        if any("poison" in item for item in items):
+            raise RuntimeError("cannot read poison")
+        vectors = np.stack([_vector(item) for item in items])
+        vectors[[("nan" in item.split()) for item in items]] = np.nan
+        return vectors
+
+
+def _vector(text: str) -> NDArray[np.float32]:
+    words = text.lower().split() or [""]
+    total = sum(
+        np.random.default_rng(list(hashlib.sha256(word.encode()).digest()[:8])).standard_normal(DIMENSION)
+        for word in words
+    )
+    return np.asarray(total / np.linalg.norm(total), dtype=np.float32)
+
+
+ENTRIES = {
+    "red.apple": ("A red apple lies on the table. Sweet.", "fruit", 2021, True, ["sweet", "red"]),
+    "green.apple": ("A green apple lies on the shelf. Sour.", "fruit", 2022, True, ["sour"]),
+    "red.car": ("The red car is parked outside.", "thing", 2023, False, ["red"]),
+    "blue.car": ("The blue car is driven to work.", "thing", 2024, False, []),
+    "o'brien/\"quoted\"": ("<script>document.title = 'owned'</script> & <b>bold</b> car", "it's <i>", 2025, None, None),
+    "emoji": ("🍎🍏 apple of the eye 🍎", "fruit", None, True, ["🍎"]),
+}
+
+
+@pytest.fixture(scope="session")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
+    built = Index.create(tmp_path_factory.mktemp("serving") / "small.index", dimension=DIMENSION)
+    texts = [entry[0] for entry in ENTRIES.values()]
+    columns = list(zip(*(entry[1:] for entry in ENTRIES.values()), strict=True))
+    names = ("kind", "year", "ripe", "tags")
+    built.add(
+        list(ENTRIES),
+        WordEncoder().encode(texts),
+        texts=texts,
+        attributes={name: list(column) for name, column in zip(names, columns, strict=True)},
+    )
+    return built
+
+
+@pytest.fixture
+def encoder() -> WordEncoder:
+    return WordEncoder()
+
+
+class RunningServer:
+    """A server in a thread, and a client for it."""
+
+    def __init__(self, app: object, settings: ServerSettings, port: int = 0) -> None:
+        self.server = Server(app, port=port, settings=settings)
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
+        self.thread.start()
+        end = time.monotonic() + 20
+        while not self.server.started:
+            assert time.monotonic() < end, "the server did not start"
+            assert self.thread.is_alive(), "the server ended at once"
+            time.sleep(0.01)
+        self.client = httpx.Client(base_url=self.server.url, trust_env=False, timeout=20)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", self.server.port
+
+    def stop(self) -> None:
+        self.client.close()
+        self.server.stop()
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def start(index: Index, encoder: WordEncoder) -> Iterator[Callable[..., RunningServer]]:
+    """Start servers with given settings; all are stopped at the end."""
+    running: list[RunningServer] = []
+
+    def start_server(
+        *, encoder: object = encoder, index: object = index, comparison: ComparisonReport | None = None,
+        port: int = 0, **settings: object,
+    ) -> RunningServer:
+        chosen = ServerSettings(**settings)
+        running.append(RunningServer(create_app(index, encoder, settings=chosen, comparison=comparison), chosen, port))
+        return running[-1]
+
+    yield start_server
+    encoder.gate.set()
+    for server in running:
+        if server.thread.is_alive():
+            server.stop()
+
+
+@pytest.fixture
+def report_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "report"
+    folder.mkdir()
+    (folder / "comparison.json").write_text(
+        '{"title": "How good is it?", "caption": "On queries nobody trained on.",'
+        ' "columns": ["system", "nDCG@10"], "rows": [["words", 67.5], ["both", 73.84]]}'
+    )
+    for theme in ("light", "dark"):
+        (folder / f"comparison-{theme}.svg").write_text(
+            '<svg xmlns="http://www.w3.org/2000/svg" width="640" height="120"><style>rect{fill:#0a6b55}</style>'
+            f'<title>{theme}</title><rect width="480" height="40" y="20"/></svg>'
+        )
+    return folder
