@@ -80,9 +80,8 @@ class EmbeddingTrainer(SentenceTransformerTrainer):
         self.remove_callback(PrinterCallback)  # it prints to standard output
 
     def close(self) -> None:
-        """Remove the scratch folder and let go of optimiser memory."""
+        """Remove the scratch folder."""
         self._scratch.cleanup()
-        self.accelerator.free_memory()
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Add nothing: whoever saves the model writes its card, and the parent's callback reads all the data."""

@@ -51,16 +51,14 @@ def fit_pairs(
         weights to the last bit, also when the run was killed and resumed, unless ``max_minutes`` is set.
 
     Raises:
-        InputError: There are no pairs; or the folder holds checkpoints, and ``resume`` is not set or they come from
-            other settings, pairs or another model.
+        InputError: The folder holds checkpoints, and ``resume`` is not set or they come from other
+            settings, pairs or another model.
         NonFiniteError: The loss or the gradient became NaN or infinite.
         StorageError: Checkpoints are damaged, or the disk is full.
         TrainingInterruptedError: SIGTERM or SIGINT came; the state was saved first where there is a folder.
     """
     started = time.monotonic()
     settings = settings or TrainingSettings()
-    if not len(pairs):
-        raise InputError("there are no pairs to train on", where="pairs", mend="give at least one row")
     store = CheckpointStore(out / "checkpoints", keep=settings.keep_checkpoints) if out is not None else None
     identity = {"settings": settings.to_dict(), "pairs_sha256": fingerprint(pairs), "model": _shapes(model)}
     with ExitStack() as stack:

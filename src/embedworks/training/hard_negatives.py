@@ -289,7 +289,6 @@ def _check_arguments(
         if wrong:
             raise InputError(what, where="mining of hard negatives", mend=mend)
 
-    refuse(not len(pairs), "there are no pairs", "give at least one row")
     refuse(negatives_per_query < 1, f"negatives_per_query is {negatives_per_query}", "it must be at least 1")
     refuse(rule not in ("percentage", "absolute"), f"rule is {rule!r}", "it must be 'percentage' or 'absolute'")
     refuse(sampling not in ("top", "random"), f"sampling is {sampling!r}", "it must be 'top' or 'random'")
