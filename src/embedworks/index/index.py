@@ -1,0 +1,342 @@
+"""The index a person opens, adds to, searches and saves: vectors, texts and attributes in one directory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
+
+from embedworks.foundation import LOCAL_FILES, FileOperations, InputError
+from embedworks.index.answers import Answer, Fusion, Item, Mode
+from embedworks.index.facets import value_counts
+from embedworks.index.intake import Columns, Strings, Texts, checked_count, checked_ids
+from embedworks.index.manifest import Manifest
+from embedworks.index.postings import default_settings
+from embedworks.index.searching import Request, answer_all, checked_queries
+from embedworks.index.snapshot import Snapshot
+from embedworks.index.store import Store
+from embedworks.index.writer import NewRows, added, compacted, without_rows
+
+
+class Index:
+    """Filtered nearest neighbours on disk; made by :meth:`create` or :meth:`open`.
+
+    Every writing method returns only when its change is durable; a kill at any moment leaves the state before it or
+    after it. A reader sees the commit it opened, and its own writes. Searching from several threads is safe.
+
+    Example:
+        >>> import tempfile, numpy as np
+        >>> from pathlib import Path
+        >>> index = Index.create(Path(tempfile.mkdtemp()) / "my.index", dimension=2)
+        >>> index.add(["a", "b"], np.eye(2), texts=["red ink", "blue ink"], attributes={"year": [2024, 2026]})
+        >>> index.search([1.0, 0.0], where="year >= 2025").hits[0].id
+        'b'
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        *,
+        dimension: int,
+        lexical: bool = True,
+        model: str | None = None,
+        files: FileOperations = LOCAL_FILES,
+    ) -> Index:
+        """Make an empty index.
+
+        Args:
+            path: Where it is to stand; nothing, or an empty directory, may be there.
+            dimension: Components of every vector.
+            lexical: Whether texts are indexed by their terms too.
+            model: Name or path of the model the vectors come from; kept for those who search by text.
+            files: The file effects; tests pass one that fails.
+
+        Returns:
+            The index, open.
+
+        Raises:
+            InputError: Something stands there, or the dimension is not positive.
+        """
+        size = checked_count(dimension, name="dimension")
+        manifest = Manifest(dimension=size, model=model, lexical=default_settings() if lexical else None)
+        Store.create(Path(path), manifest, files=files)
+        return cls(Store(Path(path), files=files))
+
+    @classmethod
+    def open(cls, path: str | Path, *, files: FileOperations = LOCAL_FILES) -> Index:
+        """Open an index; files are mapped, so this takes milliseconds whatever their size.
+
+        Args:
+            path: The directory.
+            files: The file effects of later writes; tests pass one that fails.
+
+        Returns:
+            The index at its last commit.
+
+        Raises:
+            StorageError: It is no index, or a file of it is missing, truncated or altered; the file is named. Files
+                above 32 MiB are checked by size and structure only; :meth:`verify` reads them whole.
+        """
+        return cls(Store(Path(path), files=files))
+
+    @property
+    def path(self) -> Path:
+        """The directory."""
+        return self._store.path
+
+    def __len__(self) -> int:
+        return self._store.snapshot.live_rows
+
+    def __contains__(self, id: object) -> bool:  # noqa: A002 - the record's own word
+        return isinstance(id, str) and bool(self._store.snapshot.rows_of(pa.array([id]))[0] >= 0)
+
+    def __repr__(self) -> str:
+        return f"Index({str(self.path)!r}, rows={len(self)}, dimension={self.dimension})"
+
+    @property
+    def dimension(self) -> int:
+        """Components of every vector."""
+        return self._store.snapshot.manifest.dimension
+
+    @property
+    def model(self) -> str | None:
+        """Name or path of the model the vectors come from."""
+        return self._store.snapshot.manifest.model
+
+    @property
+    def lexical(self) -> bool:
+        """Whether texts are indexed by their terms too."""
+        return self._store.snapshot.manifest.lexical is not None
+
+    @property
+    def fusion(self) -> Fusion:
+        """How a hybrid search joins its two sides unless a call says otherwise."""
+        return self._store.snapshot.manifest.fusion
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and Arrow types of the attributes."""
+        return self._store.snapshot.manifest.schema
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Names of the attributes and their types: int64, float64, string, bool, date, timestamp, list<string>."""
+        return dict(self._store.snapshot.manifest.attributes)
+
+    def set_fusion(self, fusion: Fusion) -> None:
+        """Store how hybrid searches join their sides from now on, such as a weight found on training data."""
+        self._store.change(lambda snapshot: snapshot.manifest.next(fusion=fusion))
+
+    def add(
+        self,
+        ids: Strings,
+        vectors: ArrayLike,
+        *,
+        texts: Texts | None = None,
+        attributes: Columns | None = None,
+        replace: bool = False,
+    ) -> None:
+        """Add rows; when this returns they are durable.
+
+        Args:
+            ids: Distinct strings, length (rows,).
+            vectors: Real numbers, shape (rows, dimension); stored as float32 at unit length.
+            texts: One text or None a row, for the lexical side and for showing.
+            attributes: Columns of length (rows,); names new to the index are null in its older rows.
+            replace: Whether a row whose id exists takes the place of the old one, which is otherwise an error.
+
+        Raises:
+            InputError: Something does not fit; row or column is named and nothing has changed.
+            StorageError: Another writer is at work, or the disk refused.
+        """
+        new = NewRows(ids=ids, vectors=vectors, texts=texts, attributes=attributes)
+        self._store.change(
+            lambda snapshot: added(self.path, snapshot, new=new, replace=replace, files=self._store.files)
+        )
+        self._store.maintain()
+
+    def delete(self, ids: Strings) -> None:
+        """Delete rows; when this returns they are gone for good.
+
+        Args:
+            ids: Distinct ids of rows that exist.
+
+        Raises:
+            InputError: An id is not in the index; nothing has changed.
+            StorageError: Another writer is at work, or the disk refused.
+        """
+
+        def change(snapshot: Snapshot) -> Manifest | None:
+            names = checked_ids(ids)
+            if len(names) == 0:
+                return None
+            rows = self._existing(snapshot, names)
+            return snapshot.manifest.next(segments=without_rows(self.path, snapshot, rows, self._store.files))
+
+        self._store.change(change)
+        self._store.maintain()
+
+    def compact(self) -> None:
+        """Merge all segments into one without the deleted rows, and build the graph where it pays."""
+
+        def change(snapshot: Snapshot) -> Manifest | None:
+            names = [segment.entry.name for segment in snapshot.segments]
+            deleted = any(segment.entry.deleted_rows for segment in snapshot.segments)
+            return compacted(self.path, snapshot, names, self._store.files) if len(names) > 1 or deleted else None
+
+        self._store.change(change)
+        self._store.maintain()
+
+    def verify(self) -> None:
+        """Read every file whole and compare it with its SHA-256.
+
+        Raises:
+            StorageError: A file is altered; it is named.
+        """
+        self._store.verify()
+
+    def get(self, ids: Strings) -> list[Item]:
+        """Return rows by their ids.
+
+        Args:
+            ids: Distinct ids of rows that exist.
+
+        Returns:
+            The items in the order of the ids.
+
+        Raises:
+            InputError: An id is not in the index.
+        """
+        snapshot, names = self._store.snapshot, checked_ids(ids)
+        rows = self._existing(snapshot, names)
+        found = snapshot.table.take(pa.array(rows)).to_pylist()
+        return [
+            Item(id=row.pop("id"), text=row.pop("text"), attributes=row, vector=vector)
+            for row, vector in zip(found, snapshot.vectors(rows), strict=True)
+        ]
+
+    def facets(self, name: str, *, where: str | None = None) -> dict[Any, int]:
+        """Count the values of an attribute over the live rows, the most frequent first.
+
+        Args:
+            name: An attribute; of a set, each member counts.
+            where: Only rows that pass this filter count.
+
+        Returns:
+            Value to number of rows; nulls are left out, equal counts stand in the order of their values.
+
+        Raises:
+            InputError: There is no such attribute, or the filter is refused.
+        """
+        return value_counts(self._store.snapshot, name, where)
+
+    def search(
+        self,
+        vector: ArrayLike | None = None,
+        *,
+        text: str | None = None,
+        k: int = 10,
+        where: str | None = None,
+        mode: Mode = "vector",
+        fusion: Fusion | None = None,
+        exact: bool = False,
+    ) -> Answer:
+        """Find the k best rows.
+
+        No hit ever violates ``where``, and if at least k rows pass, k come back (in ``lexical`` mode: k of those that
+        share a term with the query).
+
+        Args:
+            vector: The query's vector, shape (dimension,), for modes ``vector`` and ``hybrid``.
+            text: The query's text, for modes ``lexical`` and ``hybrid``.
+            k: How many hits are wanted.
+            where: A filter such as ``"year >= 2025 and kind = 'function'"``; see docs/rooms/index.md.
+            mode: ``vector`` ranks by cosine, ``lexical`` by BM25, ``hybrid`` by both.
+            fusion: How a hybrid search joins its sides; the index's own unless given.
+            exact: Whether the graph is forbidden; then the ranking is that of a float64 brute force.
+
+        Returns:
+            The hits and how they were found.
+
+        Raises:
+            InputError: The filter, the vector or the combination cannot be used.
+        """
+        one = None if vector is None else np.asarray(vector)
+        if one is not None and one.ndim != 1:
+            raise InputError(f"the shape is {one.shape}", where="vector", mend="pass one vector, or use search_batch")
+        return self.search_batch(
+            None if one is None else one[np.newaxis],
+            texts=None if text is None else [text],
+            k=k,
+            where=where,
+            mode=mode,
+            fusion=fusion,
+            exact=exact,
+        )[0]
+
+    def search_batch(
+        self,
+        vectors: ArrayLike | None = None,
+        *,
+        texts: Sequence[str] | None = None,
+        k: int = 10,
+        where: str | Sequence[str | None] | None = None,
+        mode: Mode = "vector",
+        fusion: Fusion | None = None,
+        exact: bool = False,
+    ) -> list[Answer]:
+        """Find the k best rows for each of many queries; those with the same filter share one scan.
+
+        Args:
+            vectors: Query vectors, shape (queries, dimension).
+            texts: Query texts, length (queries,).
+            k: How many hits each query wants.
+            where: One filter for all, or one a query.
+            mode: As in :meth:`search`.
+            fusion: As in :meth:`search`.
+            exact: As in :meth:`search`.
+
+        Returns:
+            One answer a query.
+
+        Raises:
+            InputError: As in :meth:`search`, or the numbers of vectors, texts and filters differ.
+        """
+        snapshot = self._store.snapshot
+        request = Request(k=k, mode=mode, fusion=fusion or snapshot.manifest.fusion, exact=exact)
+        return answer_all(snapshot, checked_queries(snapshot, request, vectors=vectors, texts=texts, where=where))
+
+    def more_like(self, id: str, *, k: int = 10, where: str | None = None) -> Answer:  # noqa: A002
+        """Find the rows nearest to a stored one, itself left out.
+
+        Args:
+            id: The id of a row.
+            k: How many hits are wanted.
+            where: A filter.
+
+        Returns:
+            The hits and how they were found.
+
+        Raises:
+            InputError: There is no such row, or the filter is refused.
+        """
+        snapshot = self._store.snapshot
+        row = self._existing(snapshot, checked_ids([id]))
+        request = Request(k=k, mode="vector", fusion=snapshot.manifest.fusion, exact=False)
+        queries = checked_queries(snapshot, request, vectors=snapshot.vectors(row), texts=None, where=where)
+        return answer_all(snapshot, queries, left_out=int(row[0]))[0]
+
+    def _existing(self, snapshot: Snapshot, names: pa.Array) -> NDArray[np.int64]:
+        rows = snapshot.rows_of(names)
+        if len(rows) and rows.min() < 0:
+            missing = names[int(np.argmin(rows))].as_py()
+            raise InputError(f"there is no row with the id {missing!r}", where=str(self.path), mend="check the id")
+        return rows

@@ -1,0 +1,246 @@
+"""From queries and filters to answers: which way is taken, and what is said about it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
+
+from embedworks.foundation import InputError
+from embedworks.index.answers import Answer, Fusion, Hit, Mode
+from embedworks.index.exact import Ranking, best_first, cosines, exact_rankings, settled_ranking
+from embedworks.index.fusion import fused_scores
+from embedworks.index.graph import GRAPH_ANSWER, GRAPH_ROWS, GRAPH_SHARE
+from embedworks.index.intake import checked_count, checked_query
+from embedworks.index.postings import bm25_scores
+from embedworks.index.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class Request:
+    """What all queries of one call share.
+
+    Args:
+        k: How many hits a query wants.
+        mode: Which side, or both.
+        fusion: How a hybrid search joins them.
+        exact: Whether the graph is forbidden.
+    """
+
+    k: int
+    mode: Mode
+    fusion: Fusion
+    exact: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Queries:
+    """Checked queries; a part that the mode does not need is None.
+
+    Args:
+        request: What they share.
+        vectors: Unit rows, float64, shape (queries, dimension).
+        texts: One text a query.
+        filters: One filter a query, or None.
+    """
+
+    request: Request
+    vectors: NDArray[np.float64] | None
+    texts: list[str] | None
+    filters: list[str | None]
+
+
+def checked_queries(
+    snapshot: Snapshot,
+    request: Request,
+    *,
+    vectors: ArrayLike | None,
+    texts: Sequence[str] | None,
+    where: str | Sequence[str | None] | None,
+) -> Queries:
+    """Check what a caller asks for.
+
+    Args:
+        snapshot: Where it is to be searched.
+        request: What all queries share.
+        vectors: Query vectors, shape (queries, dimension).
+        texts: Query texts.
+        where: One filter for all, or one a query.
+
+    Returns:
+        The queries, their vectors at unit length.
+
+    Raises:
+        InputError: Something is missing, of the wrong kind, or of unequal number.
+    """
+    mode = request.mode
+    checked_count(request.k, name="k")
+    if mode not in {"vector", "lexical", "hybrid"}:
+        raise InputError(f"{mode!r} is unknown", where="mode", mend="use vector, lexical or hybrid")
+    if mode != "lexical" and vectors is None:
+        mend = "encode the text with the index's model, or use mode='lexical'"
+        raise InputError(f"a {mode} search needs the query's vector", where="vector", mend=mend)
+    if mode != "vector":
+        if texts is None:
+            raise InputError(f"a {mode} search needs the query's text", where="text", mend="pass text")
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise InputError("the queries are no list of strings", where="texts", mend="pass a list of strings")
+        if snapshot.manifest.lexical is None:
+            mend = "create it with lexical=True, or search by vector"
+            raise InputError("this index has no lexical side", where="mode", mend=mend)
+    rows = None if mode == "lexical" else checked_query(np.asarray(vectors), snapshot.manifest.dimension)
+    words = None if mode == "vector" else list(texts or ())
+    number = len(words or ()) if rows is None else len(rows)
+    filters = _filters(where, number)
+    if len(filters) != number or (words is not None and len(words) != number):
+        raise InputError("the numbers of vectors, texts and filters differ", where="search_batch")
+    return Queries(request, rows, words, filters)
+
+
+def _filters(where: Any, number: int) -> list[str | None]:
+    lines = [where] * number if where is None or isinstance(where, str) else where
+    if not isinstance(lines, list | tuple) or not all(line is None or isinstance(line, str) for line in lines):
+        raise InputError("is neither text nor a list of texts", where="where", mend='pass a line such as "year > 2025"')
+    return list(lines)
+
+
+def answer_all(snapshot: Snapshot, queries: Queries, *, left_out: int | None = None) -> list[Answer]:
+    """Answer queries, those with the same filter together.
+
+    Args:
+        snapshot: Where to search.
+        queries: What :func:`checked_queries` returned.
+        left_out: A row that must not come back.
+
+    Returns:
+        One answer a query, in their order.
+    """
+    begun = time.perf_counter()
+    request, vectors, texts, filters = queries.request, queries.vectors, queries.texts, queries.filters
+    groups: dict[str | None, list[int]] = {}
+    for query, where in enumerate(filters):
+        groups.setdefault(where, []).append(query)
+    found: dict[int, tuple[Ranking, str, int, bool]] = {}
+    for where, members in groups.items():
+        passing = snapshot.passing(where)
+        if left_out is not None:
+            passing = passing.copy()
+            passing[left_out] = False
+        group = _Group(snapshot, request, passing, where is not None)
+        rankings = group.rankings(
+            None if vectors is None else vectors[members],
+            None if texts is None else [texts[query] for query in members],
+        )
+        for query, ranking in zip(members, rankings, strict=True):
+            found[query] = (ranking, group.how(), group.count, group.approximate)
+    hits = [_hits(snapshot, found[query][0]) for query in range(len(filters))]
+    milliseconds = (time.perf_counter() - begun) * 1000 / max(1, len(filters))
+    return [
+        Answer(
+            hits=hits[query],
+            milliseconds=milliseconds,
+            how=found[query][1],
+            passing=found[query][2],
+            rows=snapshot.live_rows,
+            mode=request.mode,
+            approximate=found[query][3],
+        )
+        for query in range(len(filters))
+    ]
+
+
+class _Group:
+    """The queries that share one filter."""
+
+    def __init__(self, snapshot: Snapshot, request: Request, passing: NDArray[np.bool_], filtered: bool) -> None:
+        self.snapshot, self.request, self.passing, self.filtered = snapshot, request, passing, filtered
+        self.rows = np.flatnonzero(passing)
+        self.count = len(self.rows)
+        self.approximate = False
+        self._vector_way = ""
+
+    def rankings(self, vectors: NDArray[np.float64] | None, texts: list[str] | None) -> list[Ranking]:
+        k, mode = self.request.k, self.request.mode
+        if mode == "vector":
+            assert vectors is not None
+            return self._by_vector(vectors, k)
+        assert texts is not None
+        lexical = [self._by_terms(text) for text in texts]
+        if mode == "lexical":
+            return [best_first(self.snapshot, rows, scores[rows], k) for rows, scores in lexical]
+        assert vectors is not None
+        wide = max(k, self.request.fusion.candidates)
+        rankings = []
+        for query, (near, _), (rows, scores) in zip(vectors, self._by_vector(vectors, wide), lexical, strict=True):
+            worded, _ = best_first(self.snapshot, rows, scores[rows], wide)
+            union = np.union1d(near, worded)
+            ids = self.snapshot.table.column("id").take(pa.array(union)).to_pylist()
+            fused = fused_scores(cosines(self.snapshot, query, union), scores[union], ids, self.request.fusion)
+            rankings.append(best_first(self.snapshot, union, fused, k))
+        return rankings
+
+    def how(self) -> str:
+        live = f"{self.snapshot.live_rows:,} rows"
+        over = f"{self.count:,} of {live}" if self.filtered or self.count < self.snapshot.live_rows else live
+        if self.request.mode == "lexical":
+            return f"BM25 over {over}"
+        vector_way = self._vector_way or f"exact over {over}"
+        if self.request.mode == "vector":
+            return vector_way
+        fusion = self.request.fusion
+        share = f"{fusion.vector_weight:g} vector, {1 - fusion.vector_weight:g} BM25"
+        return f"{vector_way}; BM25 over {over}; joined by {fusion.method.replace('-', ' ')} ({share})"
+
+    def _by_terms(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the passing rows with a term of the query, and the scores of all rows."""
+        settings = self.snapshot.manifest.lexical
+        assert settings is not None
+        postings = [segment.postings for segment in self.snapshot.segments if segment.postings is not None]
+        scores = bm25_scores(text, postings, self.snapshot.alive, settings)
+        return np.flatnonzero((scores > 0) & self.passing), scores
+
+    def _by_vector(self, vectors: NDArray[np.float64], k: int) -> list[Ranking]:
+        if not self._graph_pays(k):
+            return exact_rankings(self.snapshot, vectors, self.rows, k)
+        graph = self.snapshot.graph
+        assert graph is not None
+        inside = self.passing[: graph.rows]
+        newer = self.rows[self.rows >= graph.rows]
+        wanted = min(k, int(inside.sum()))
+        candidates = graph.search(vectors.astype(np.float32), wanted, None if inside.all() else inside)
+        beyond = exact_rankings(self.snapshot, vectors, newer, k)
+        rankings, fell_back = [], 0
+        for query, found, (rows, _) in zip(vectors, candidates, beyond, strict=True):
+            if len(found) < wanted:
+                fell_back += 1
+                rankings.extend(exact_rankings(self.snapshot, query[np.newaxis], self.rows, k))
+            else:
+                rankings.append(settled_ranking(self.snapshot, query, np.concatenate([found, rows]), k))
+        self.approximate = fell_back < len(vectors)
+        self._vector_way = f"graph over {len(inside):,} rows, {self.count:,} passing"
+        if len(newer):
+            self._vector_way += f", and exact over {len(newer):,} newer ones"
+        if fell_back:
+            self._vector_way += f"; exact for {fell_back} of {len(vectors)} queries whose graph search came back short"
+        return rankings
+
+    def _graph_pays(self, k: int) -> bool:
+        graph = self.snapshot.graph
+        if graph is None or self.request.exact or k > GRAPH_ANSWER or len(self.rows) == 0:
+            return False
+        inside = int(self.passing[: graph.rows].sum())
+        return graph.rows >= GRAPH_ROWS and inside >= GRAPH_SHARE * graph.rows and inside >= k
+
+
+def _hits(snapshot: Snapshot, ranking: Ranking) -> list[Hit]:
+    rows, scores = ranking
+    found = snapshot.table.take(pa.array(rows)).to_pylist()
+    return [
+        Hit(id=row.pop("id"), score=float(score), text=row.pop("text"), attributes=row)
+        for row, score in zip(found, scores, strict=True)
+    ]

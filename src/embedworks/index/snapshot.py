@@ -1,0 +1,148 @@
+"""A consistent view of an index at one commit: every file opened, mapped and checked, nothing of it ever changing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from embedworks.foundation import StorageError
+from embedworks.index.graph import Graph
+from embedworks.index.manifest import Manifest, StoredFile, check_file, read_manifest
+from embedworks.index.masks import passing_rows
+from embedworks.index.segments import Segment, open_segment
+from embedworks.index.where import parse_where
+
+_ATTEMPTS = 5
+_REMEMBERED_FILTERS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """An index at one commit. Rows are numbered through all segments, deleted ones included.
+
+    Args:
+        manifest: The commit.
+        segments: Its segments in order.
+        graph: The graph over the first of them, when there is one.
+    """
+
+    manifest: Manifest
+    segments: tuple[Segment, ...]
+    graph: Graph | None
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """The id, text and attributes of all rows, without copying."""
+        schema = pa.schema([("id", pa.string()), ("text", pa.string()), *self.manifest.schema])
+        return pa.concat_tables([schema.empty_table(), *(segment.rows for segment in self.segments)])
+
+    @cached_property
+    def alive(self) -> NDArray[np.bool_]:
+        """Which rows have not been deleted, shape (rows,)."""
+        return np.concatenate([np.zeros(0, dtype=np.bool_), *(segment.alive for segment in self.segments)])
+
+    @cached_property
+    def live_rows(self) -> int:
+        """How many rows have not been deleted."""
+        return int(self.alive.sum())
+
+    @cached_property
+    def firsts(self) -> NDArray[np.int64]:
+        """The number of each segment's first row, and the number of all rows, int64, shape (segments + 1,)."""
+        return np.cumsum([0, *(segment.entry.rows for segment in self.segments)], dtype=np.int64)
+
+    @cached_property
+    def names(self) -> dict[str, pa.DataType]:
+        """Every name that a filter may use, with its type."""
+        return {field.name: field.type for field in self.table.schema}
+
+    @cached_property
+    def _masks(self) -> Any:
+        @lru_cache(maxsize=_REMEMBERED_FILTERS)
+        def mask(where: str) -> NDArray[np.bool_]:
+            passing = passing_rows(parse_where(where, self.names), self.table) & self.alive
+            passing.setflags(write=False)
+            return passing
+
+        return mask
+
+    def passing(self, where: str | None) -> NDArray[np.bool_]:
+        """Return which live rows pass a filter, shape (rows,), read-only; the last few filters are remembered."""
+        if where is None:
+            return self.alive
+        mask: NDArray[np.bool_] = self._masks(where)
+        return mask
+
+    def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Copy the vectors of some rows.
+
+        Args:
+            rows: Row numbers in any order, int64, shape (wanted,).
+
+        Returns:
+            float32, shape (wanted, dimension).
+        """
+        copied = np.empty((len(rows), self.manifest.dimension), dtype=np.float32)
+        owner = np.searchsorted(self.firsts, rows, side="right") - 1
+        for position in np.unique(owner):
+            ours = owner == position
+            copied[ours] = self.segments[position].vectors[rows[ours] - self.firsts[position]]
+        return copied
+
+    def rows_of(self, ids: pa.Array) -> NDArray[np.int64]:
+        """Find live rows by their ids.
+
+        Args:
+            ids: Distinct strings.
+
+        Returns:
+            Row numbers in the order of the ids, -1 for an id that no live row has, int64, shape (ids,).
+        """
+        found = np.full(len(ids), -1, dtype=np.int64)
+        place = pc.fill_null(pc.index_in(self.table.column("id"), value_set=ids), -1).to_numpy()
+        rows = np.flatnonzero((place >= 0) & self.alive)
+        found[place[rows]] = rows
+        return found
+
+
+def open_snapshot(directory: Path, *, verified: set[StoredFile]) -> Snapshot:
+    """Open the last commit of an index.
+
+    Args:
+        directory: The index.
+        verified: Files that this process has checked already; what is checked here is added.
+
+    Returns:
+        The snapshot.
+
+    Raises:
+        StorageError: Something is missing, truncated or altered; the file is named.
+    """
+    for _ in range(_ATTEMPTS):
+        manifest = read_manifest(directory)
+        try:
+            return _opened(directory, manifest, verified)
+        except FileNotFoundError as error:
+            # A writer may have compacted and cleaned between our reading the manifest and opening its files.
+            if read_manifest(directory).generation == manifest.generation:
+                mend = "restore it from a copy, or build the index again"
+                raise StorageError("is missing", where=str(error.filename), mend=mend) from error
+    raise StorageError("changes faster than it can be opened", where=str(directory), mend="try again")
+
+
+def _opened(directory: Path, manifest: Manifest, verified: set[StoredFile]) -> Snapshot:
+    segments = tuple(open_segment(directory, entry, manifest, verified=verified) for entry in manifest.segments)
+    graph = None
+    if manifest.graph is not None:
+        path = check_file(directory, manifest.graph.file, verified=verified)
+        covered = segments[: len(manifest.graph.segments)]
+        stored = np.memmap(path, dtype=np.uint8, mode="r")
+        graph = Graph(stored, [segment.vectors for segment in covered], dimension=manifest.dimension, name=str(path))
+    return Snapshot(manifest, segments, graph)

@@ -1,0 +1,119 @@
+"""One directory, its last commit, and the way from one commit to the next."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from embedworks.foundation import FileOperations, InputError, StorageError
+from embedworks.index.manifest import MANIFEST_NAME, Manifest, StoredFile, check_file, commit, read_manifest
+from embedworks.index.snapshot import Snapshot, open_snapshot
+from embedworks.index.writer import LOCK_NAME, clean, compacted, compaction_due, graph_due, with_graph, writer_lock
+
+_LOGGER = logging.getLogger(__name__)
+
+Change = Callable[[Snapshot], Manifest | None]
+
+
+class Store:
+    """An opened index directory.
+
+    Args:
+        path: The directory.
+        files: The file effects of its writes.
+    """
+
+    def __init__(self, path: Path, *, files: FileOperations) -> None:
+        self.path, self.files = path, files
+        self._verified: set[StoredFile] = set()
+        self._writing = threading.Lock()
+        self.snapshot = open_snapshot(path, verified=self._verified)
+
+    @staticmethod
+    def create(path: Path, manifest: Manifest, *, files: FileOperations) -> None:
+        """Commit the first manifest of a new index.
+
+        Raises:
+            InputError: Something stands at the path that is not the rest of an interrupted creation.
+            StorageError: The disk refused.
+        """
+        left = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+        foreign = [name for name in left if name != LOCK_NAME and not name.startswith(".tmp-")]
+        if (path.exists() and not path.is_dir()) or foreign:
+            mend = "choose another place, or open it" if MANIFEST_NAME in left else "choose another place"
+            raise InputError("exists already", where=str(path), mend=mend)
+        try:
+            files.make_directory(path)
+            commit(path, manifest, files)
+            files.sync_directory(path.resolve().parent)
+        except OSError as error:
+            raise not_written(path, error) from error
+
+    def change(self, change: Change) -> bool:
+        """Make one commit, alone; when this returns, it is durable and :attr:`snapshot` shows it.
+
+        Args:
+            change: Takes the last commit, writes new files, and returns the manifest to commit, or None for no change.
+
+        Returns:
+            Whether there was anything to change.
+
+        Raises:
+            StorageError: Another writer is at work, or the disk refused.
+        """
+        with self._writing, writer_lock(self.path):
+            if read_manifest(self.path).generation != self.snapshot.manifest.generation:
+                self.snapshot = open_snapshot(self.path, verified=self._verified)
+            try:
+                clean(self.path, self.snapshot.manifest, self.files)
+                manifest = change(self.snapshot)
+                if manifest is None:
+                    return False
+                commit(self.path, manifest, self.files)
+            except OSError as error:
+                raise not_written(self.path, error) from error
+            self.snapshot = open_snapshot(self.path, verified=self._verified)
+            return True
+
+    def maintain(self) -> None:
+        """Keep segments few and the graph present; each step is a commit of its own.
+
+        The change it follows is durable already, so a step that cannot be done now is left to the next writer and only
+        logged.
+        """
+
+        def merge(snapshot: Snapshot) -> Manifest | None:
+            names = compaction_due(snapshot)
+            return compacted(self.path, snapshot, names, self.files) if names else None
+
+        def graph(snapshot: Snapshot) -> Manifest | None:
+            return with_graph(self.path, snapshot, self.files) if graph_due(snapshot) else None
+
+        try:
+            while compaction_due(self.snapshot) and self.change(merge):
+                continue
+            if graph_due(self.snapshot):
+                self.change(graph)
+        except StorageError as error:
+            _LOGGER.warning("maintenance is left to the next write: %s", error)
+
+    def verify(self) -> None:
+        """Read every file of the last commit whole and compare it with its SHA-256.
+
+        Raises:
+            StorageError: A file is missing or altered; it is named.
+        """
+        for file in read_manifest(self.path).stored_files():
+            try:
+                check_file(self.path, file, verified=self._verified, whole=True)
+            except FileNotFoundError as error:
+                raise StorageError("is missing", where=str(error.filename), mend="restore it from a copy") from error
+
+
+def not_written(directory: Path, error: OSError) -> StorageError:
+    """Build the error for a disk that refused."""
+    reason = error.strerror or str(error)
+    mend = "what was there is kept; see to the disk, open the index again and repeat the call"
+    return StorageError(f"could not be written: {reason}", where=str(directory), mend=mend)

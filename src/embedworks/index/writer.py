@@ -1,0 +1,224 @@
+"""How an index changes: one writer at a time, new files first, then one commit, then left-overs are cleaned away."""
+
+from __future__ import annotations
+
+import fcntl
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
+
+from embedworks.foundation import FileOperations, InputError, StorageError
+from embedworks.index.graph import GRAPH_KIND, GRAPH_ROWS, build_graph
+from embedworks.index.intake import (
+    Columns,
+    Strings,
+    Texts,
+    checked_attributes,
+    checked_ids,
+    checked_texts,
+    checked_vectors,
+)
+from embedworks.index.manifest import GraphEntry, Manifest, SegmentEntry, stored_file, type_name
+from embedworks.index.postings import build_postings, merged_postings, tokenizer
+from embedworks.index.segments import SEGMENTS_FOLDER, Segment, write_deleted, write_segment
+from embedworks.index.snapshot import Snapshot
+
+LOCK_NAME = "writer.lock"
+GRAPHS_FOLDER = "graphs"
+# Segments of about one size are merged when there are this many, so that n rows never lie in more than about
+# 8 log8(n) segments and each row is rewritten at most about log8(n) times.
+_MERGE_AT = 8
+
+
+@contextmanager
+def writer_lock(directory: Path) -> Iterator[None]:
+    """Hold the right to write; it ends with the block, or with the process, however that ends.
+
+    Raises:
+        StorageError: Another writer holds it, or the index cannot be written to.
+    """
+    try:
+        stream = (directory / LOCK_NAME).open("a")
+    except OSError as error:
+        raise StorageError(f"cannot be written to: {error.strerror}", where=str(directory)) from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            mend = "wait until it has finished, then try again"
+            raise StorageError("another writer is changing this index", where=str(directory), mend=mend) from error
+        yield
+
+
+def clean(directory: Path, manifest: Manifest, files: FileOperations) -> None:
+    """Remove files that no manifest names: those of writes that were cut off, and those replaced by later ones."""
+    named = {file.name for file in manifest.stored_files()}
+    for folder in (SEGMENTS_FOLDER, GRAPHS_FOLDER):
+        for path in sorted((directory / folder).glob("*")):
+            if path.is_dir():
+                if not any(name.startswith(f"{folder}/{path.name}/") for name in named):
+                    files.remove_tree(path)
+                    continue
+                for file in sorted(path.iterdir()):
+                    if file.relative_to(directory).as_posix() not in named:
+                        files.remove(file)
+            elif path.relative_to(directory).as_posix() not in named:
+                files.remove(path)
+    for path in sorted(directory.glob(".tmp-*")):
+        files.remove(path)
+
+
+@dataclass(frozen=True, eq=False)
+class NewRows:
+    """What a caller wants to add, unchecked; see :meth:`embedworks.index.index.Index.add`."""
+
+    ids: Strings
+    vectors: ArrayLike
+    texts: Texts | None
+    attributes: Columns | None
+
+
+def added(
+    directory: Path, snapshot: Snapshot, *, new: NewRows, replace: bool, files: FileOperations
+) -> Manifest | None:
+    """Check new rows and write them as a segment.
+
+    Args:
+        directory: The index.
+        snapshot: Its last commit.
+        new: The rows.
+        replace: Whether rows of the same ids are deleted in the same commit.
+        files: The file effects.
+
+    Returns:
+        The manifest to commit, or None if there are no rows.
+
+    Raises:
+        InputError: Something does not fit; nothing has been written.
+    """
+    manifest = snapshot.manifest
+    ids = checked_ids(new.ids)
+    texts = checked_texts(new.texts, len(ids))
+    columns = checked_attributes(new.attributes, len(ids), manifest.schema)
+    vectors = checked_vectors(new.vectors, ids, manifest.dimension)
+    if len(ids) == 0:
+        return None
+    place = snapshot.rows_of(ids)
+    existing = place[place >= 0]
+    if len(existing) and not replace:
+        more = f" (and {len(existing) - 1:,} more)" if len(existing) > 1 else ""
+        mend = "leave it out, or pass replace=True to put the new row in its place"
+        row = int(np.argmax(place >= 0))
+        raise InputError(f"the id {ids[row].as_py()!r}{more} is in the index already", where="ids", mend=mend)
+    attributes = dict(manifest.attributes)
+    for field in columns.schema:
+        # A column that had only nulls so far takes the first type that comes.
+        if attributes.get(field.name, "null") == "null":
+            attributes[field.name] = type_name(field.type)
+    table = pa.table({"id": ids, "text": texts, **dict(zip(columns.column_names, columns.columns, strict=True))})
+    postings = None
+    if manifest.lexical is not None:
+        postings = build_postings(texts.to_pylist(), tokenizer(manifest.lexical))
+    entry = write_segment(directory, rows=table, vectors=[vectors], postings=postings, files=files)
+    return manifest.next(segments=(*without_rows(directory, snapshot, existing, files), entry), attributes=attributes)
+
+
+def without_rows(
+    directory: Path, snapshot: Snapshot, rows: NDArray[np.int64], files: FileOperations
+) -> tuple[SegmentEntry, ...]:
+    """Write the bitmaps that mark rows as deleted.
+
+    Args:
+        directory: The index.
+        snapshot: Its last commit.
+        rows: Live rows, int64, shape (deleted,).
+        files: The file effects.
+
+    Returns:
+        The segments of the manifest to commit.
+    """
+    entries = []
+    for position, segment in enumerate(snapshot.segments):
+        first, end = snapshot.firsts[position], snapshot.firsts[position + 1]
+        ours = rows[(rows >= first) & (rows < end)] - first
+        entry = segment.entry
+        if len(ours):
+            alive = segment.alive.copy()
+            alive[ours] = False
+            deleted = write_deleted(directory, entry, alive, files)
+            entry = SegmentEntry(entry.name, entry.rows, entry.files, deleted, int((~alive).sum()))
+        entries.append(entry)
+    return tuple(entries)
+
+
+def compaction_due(snapshot: Snapshot) -> list[str]:
+    """Name the segments to merge now: many of one size, or one that is mostly deleted; none if there is no need."""
+    sizes: dict[int, list[str]] = {}
+    for segment in snapshot.segments:
+        entry = segment.entry
+        if entry.deleted_rows * 2 > entry.rows:
+            return [entry.name]
+        tier = int(np.log(max(1, entry.live_rows)) / np.log(_MERGE_AT) + 1e-9)
+        sizes.setdefault(tier, []).append(entry.name)
+    return next((names for _, names in sorted(sizes.items()) if len(names) >= _MERGE_AT), [])
+
+
+def compacted(directory: Path, snapshot: Snapshot, names: Sequence[str], files: FileOperations) -> Manifest:
+    """Write the live rows of some segments into one new segment.
+
+    Args:
+        directory: The index.
+        snapshot: Its last commit.
+        names: The segments to merge.
+        files: The file effects.
+
+    Returns:
+        The manifest to commit; the graph is dropped when it covered one of them.
+    """
+    manifest = snapshot.manifest
+    merged = [segment for segment in snapshot.segments if segment.entry.name in names]
+    kept = tuple(segment.entry for segment in snapshot.segments if segment.entry.name not in names)
+    if any(segment.alive.any() for segment in merged):
+        postings = None
+        if manifest.lexical is not None:
+            parts = [(segment.postings, np.flatnonzero(segment.alive)) for segment in merged]
+            postings = merged_postings([(part, rows) for part, rows in parts if part is not None])
+        rows = pa.concat_tables([segment.rows.filter(pa.array(segment.alive)) for segment in merged])
+        vectors = [_live_vectors(segment) for segment in merged]
+        kept += (write_segment(directory, rows=rows, vectors=vectors, postings=postings, files=files),)
+    graph = manifest.graph
+    if graph is not None and set(graph.segments) & set(names):
+        graph = None
+    return manifest.next(segments=kept, graph=graph)
+
+
+def graph_due(snapshot: Snapshot) -> bool:
+    """Say whether enough rows lie outside the graph that building it anew pays."""
+    graph = snapshot.manifest.graph
+    covered = 0 if graph is None else graph.rows
+    outside = sum(segment.entry.rows for segment in snapshot.segments) - covered
+    return outside >= GRAPH_ROWS and outside * 2 >= covered
+
+
+def with_graph(directory: Path, snapshot: Snapshot, files: FileOperations) -> Manifest:
+    """Build and write the graph over all rows, and return the manifest to commit."""
+    manifest = snapshot.manifest
+    stored = build_graph((segment.vectors for segment in snapshot.segments), manifest.dimension)
+    path = directory / GRAPHS_FOLDER / f"{uuid.uuid4().hex[:16]}.hnsw"
+    files.make_directory(path.parent)
+    files.write(path, stored.data)
+    files.sync_directory(path.parent)
+    files.sync_directory(directory)
+    names = tuple(entry.name for entry in manifest.segments)
+    rows = sum(entry.rows for entry in manifest.segments)
+    return manifest.next(graph=GraphEntry(GRAPH_KIND, stored_file(directory, path), names, rows))
+
+
+def _live_vectors(segment: Segment) -> NDArray[np.float32]:
+    return segment.vectors if segment.alive.all() else segment.vectors[segment.alive]
