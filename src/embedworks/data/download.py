@@ -139,6 +139,8 @@ def _receive(file: File, stream: IO[bytes], target: Path, *, progress: bool) -> 
                 stream.write(piece)
                 advance(len(piece))
     except (urllib.error.URLError, HTTPException, OSError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
         raise StorageError(
             f"cannot be downloaded ({error})",
             where=file.url,

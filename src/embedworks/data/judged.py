@@ -131,13 +131,17 @@ class Judged:
             raise InputError("no query is judged", where=source, mend="give at least one grade")
         for query, grades in self.relevance.items():
             if query not in queries:
-                raise InputError(f"unknown query id {query!r}", where=source, mend=nearest(str(query), queries))
+                raise InputError(
+                    f"unknown query id {query!r}",
+                    where=source,
+                    mend=f"{nearest(str(query), queries)} it must stand among the queries",
+                )
             for document in grades:
                 if document not in documents:
                     raise InputError(
                         f"unknown document id {document!r} for query {query!r}",
                         where=source,
-                        mend=nearest(str(document), documents) if len(documents) < 10_000 else "",
+                        mend="it must stand in the corpus",
                     )
 
     @classmethod

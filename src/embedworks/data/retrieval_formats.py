@@ -39,8 +39,8 @@ def read_beir(folder: str | Path, *, qrels: str | Path | None = None) -> Judged:
         InputError: A file is missing or cannot be used.
     """
     folder = Path(folder)
-    path = Path(qrels) if qrels is not None else _present(folder, *_QRELS)
-    return judged_from_beir(_present(folder, "corpus.jsonl"), _present(folder, "queries.jsonl"), path)
+    corpus, queries = _present(folder, "corpus.jsonl"), _present(folder, "queries.jsonl")
+    return judged_from_beir(corpus, queries, _present(folder, *_QRELS) if qrels is None else Path(qrels))
 
 
 def judged_from_beir(corpus: Path, queries: Path, qrels: Path) -> Judged:
