@@ -105,19 +105,19 @@ class Comparison:
         table = Table(
             title=f"{self.data_set}: {metric_label(self.metric)} over {self.units:,} units",
             caption=f"differences to {self.baseline}; p by paired bootstrap ({self.resamples:,} resamples) and by"
-            " Wilcoxon, both after Holm; * below 0.05",
+            " Wilcoxon, both after Holm; * bootstrap p below 0.05",
         )
         table.add_column("system")
-        for header in ("points", "95 %", "difference", "95 %", "p", "Wilcoxon p"):
+        for header in ("points", "difference", "95 % interval", "p", "Wilcoxon p"):
             table.add_column(header, justify="right", no_wrap=True)
         for row in self.rows:
-            cells = [row.system, f"{100 * row.value:.2f}", f"{100 * row.low:.1f} to {100 * row.high:.1f}"]
+            cells = [row.system, f"{100 * row.value:.2f}"]
             if row.difference is None or row.difference_low is None or row.difference_high is None:
-                cells += ["", "baseline", "", ""]
+                cells += ["baseline", "", "", ""]
             else:
                 cells += [
                     f"{100 * row.difference:+.2f}{'*' if row.significant else ''}",
-                    f"{100 * row.difference_low:+.1f} to {100 * row.difference_high:+.1f}",
+                    f"{100 * row.difference_low:+.2f} to {100 * row.difference_high:+.2f}",
                     format_p(row.p_holm),
                     format_p(row.wilcoxon_p_holm),
                 ]

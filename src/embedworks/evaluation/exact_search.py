@@ -143,4 +143,4 @@ def paired_cosines(first: NDArray[np.floating], second: NDArray[np.floating]) ->
             f"shapes {first.shape} and {second.shape} differ", where="paired_cosines", mend="give one row a pair"
         )
     cosines = np.einsum("ij,ij->i", normalised(first, "first texts"), normalised(second, "second texts"))
-    return np.clip(np.round(cosines, _SCORE_DECIMALS), -1.0, 1.0)
+    return np.asarray(np.clip(np.round(cosines, _SCORE_DECIMALS), -1.0, 1.0), np.float64)
