@@ -88,9 +88,10 @@ def load_backbone(
                     local_files_only=not (directory / subfolder / "adapter_config.json").is_file(),
                     model_kwargs={"dtype": torch.float32, "use_safetensors": True},
                 )
-            except (OSError, ValueError, KeyError, RuntimeError) as error:
+            except Exception as error:  # whatever a damaged file makes a library raise, a person gets one line
+                reason = (str(error).strip().splitlines() or [""])[0]
                 raise StorageError(
-                    f"the backbone cannot be loaded: {str(error).splitlines()[0]}",
+                    f"the backbone cannot be loaded ({type(error).__name__}: {reason})",
                     where=str(source if isinstance(source, str | Path) else "configuration"),
                     mend="check that config.json, the safetensors weights and the tokenizer belong together",
                 ) from error

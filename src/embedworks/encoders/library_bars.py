@@ -12,9 +12,9 @@ def without_library_bars() -> Iterator[None]:
     from transformers.utils import logging
 
     were_on = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call] # transformers does not annotate it
     try:
         yield
     finally:
         if were_on:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call] # transformers does not annotate it

@@ -171,7 +171,7 @@ def own_module_class(class_name: str) -> Any:
 
 
 def _refuse_non_finite(model: SentenceTransformer, directory: Path) -> None:
-    for name, weights in model.state_dict().items():
+    for name, weights in model.named_parameters():
         if weights.is_floating_point() and not bool(torch.isfinite(weights).all()):
             raise StorageError(
                 f"the weights {name} hold NaN or infinity", where=str(directory), mend="restore the model from a copy"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,10 +20,7 @@ from embedworks.foundation import InputError, staged_directory
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from embedworks.encoders.engine import EncodeReport
-
-Precision = Literal["auto", "float32", "bfloat16"]
-Overflow = Literal["truncate", "chunk", "error"]
+    from embedworks.encoders.engine import EncodeReport, Overflow, Precision
 
 
 class TextEncoder:
@@ -65,7 +62,7 @@ class TextEncoder:
 
     def encode(
         self,
-        items: Sequence[str],
+        items: Iterable[str],
         *,
         prompt: str | None = None,
         precision: Precision = "auto",
@@ -76,7 +73,7 @@ class TextEncoder:
         """Encode texts.
 
         Args:
-            items: Texts.
+            items: Texts: a sequence, an Arrow column, or any iterable, which is drawn from once.
             prompt: Put before every text; by default the model's own default prompt, if it has one.
             precision: ``"auto"`` computes in bfloat16 where the processor has it and a sample agrees with float32.
             overflow: What happens to texts longer than the model takes: cut and counted, split and averaged, refused.
@@ -95,7 +92,7 @@ class TextEncoder:
         vectors, self.last_report = encode_texts(
             self.model,
             items,
-            prompt=self._prompt(prompt),
+            prompt=prompt,
             precision=precision,
             overflow=overflow,
             batch_tokens=batch_tokens,
@@ -106,30 +103,32 @@ class TextEncoder:
     def encode_to(
         self,
         path: str | Path,
-        items: Sequence[str],
+        items: Iterable[str],
         *,
         prompt: str | None = None,
         precision: Precision = "auto",
         overflow: Overflow = "truncate",
         batch_tokens: int | None = None,
         progress: bool = False,
+        overwrite: bool = False,
     ) -> EncodeReport:
         """Encode texts into a memory-mapped ``.npy`` file; a killed run goes on where it stopped.
 
         Args:
             path: The file, float32, shape (len(items), dimension).
-            items: Texts.
+            items: Texts: a sequence, an Arrow column, or any iterable, which is drawn from once.
             prompt: As in :meth:`encode`.
             precision: As in :meth:`encode`.
             overflow: As in :meth:`encode`.
             batch_tokens: As in :meth:`encode`.
             progress: As in :meth:`encode`.
+            overwrite: Whether a finished file, or a begun one of another run, may be replaced.
 
         Returns:
             Counts and times of the run.
 
         Raises:
-            InputError: An item is no text, or a different run has begun the same file.
+            InputError: An item is no text, or the file is finished or begun by a different run.
         """
         from embedworks.encoders.engine import encode_to_file
 
@@ -137,11 +136,12 @@ class TextEncoder:
             self.model,
             items,
             Path(path),
-            prompt=self._prompt(prompt),
+            prompt=prompt,
             precision=precision,
             overflow=overflow,
             batch_tokens=batch_tokens,
             progress=progress,
+            overwrite=overwrite,
         )
         return self.last_report
 
@@ -191,11 +191,6 @@ class TextEncoder:
         )
         (directory / "README.md").write_text(card, encoding="utf-8")
         check_model_directory(directory)
-
-    def _prompt(self, prompt: str | None) -> str | None:
-        if prompt is not None or self.model.default_prompt_name is None:
-            return prompt
-        return self.model.prompts[self.model.default_prompt_name]
 
 
 def _declare_requirements(model: SentenceTransformer, directory: Path) -> None:
