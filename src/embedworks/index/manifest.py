@@ -183,6 +183,8 @@ def check_file(directory: Path, file: StoredFile, *, verified: set[StoredFile], 
     path = directory / file.name
     if file in verified and not whole:
         return path
+    if directory.resolve() not in path.resolve().parents:
+        raise StorageError(f"the manifest names {file.name!r}, outside the index", where=str(directory))
     size = path.stat().st_size
     if size != file.bytes:
         raise StorageError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,11 +107,6 @@ def open_segment(directory: Path, entry: SegmentEntry, manifest: Manifest, *, ve
     paths = {part: check_file(directory, file, verified=verified) for part, file in entry.files.items()}
     vectors = open_array(paths["vectors"], np.dtype(np.float32), (entry.rows, manifest.dimension))
     rows = _aligned(_open_table(paths["rows"], entry.rows), manifest.schema, paths["rows"])
-    alive = np.ones(entry.rows, dtype=np.bool_)
-    if entry.deleted is not None:
-        path = check_file(directory, entry.deleted, verified=verified)
-        bits = open_array(path, np.dtype(np.uint8), ((entry.rows + 7) // 8,))
-        alive = ~np.unpackbits(bits, count=entry.rows).astype(np.bool_)
     postings = None
     if manifest.lexical is not None:
         terms = _open_table(paths["terms"], None).column("term").combine_chunks()
@@ -119,7 +114,22 @@ def open_segment(directory: Path, entry: SegmentEntry, manifest: Manifest, *, ve
         entries = open_array(paths["entries"], np.dtype(np.int32), (2, int(starts[-1])))
         lengths = open_array(paths["lengths"], np.dtype(np.int32), (entry.rows,))
         postings = Postings(terms, starts, entries, lengths)
-    return Segment(entry, rows, vectors, alive, postings)
+    return Segment(entry, rows, vectors, _alive(directory, entry, verified), postings)
+
+
+def reopened_segment(directory: Path, segment: Segment, entry: SegmentEntry, *, verified: set[StoredFile]) -> Segment:
+    """Return an opened segment at a later commit, in which more of its rows may have been deleted."""
+    if entry == segment.entry:
+        return segment
+    return replace(segment, entry=entry, alive=_alive(directory, entry, verified))
+
+
+def _alive(directory: Path, entry: SegmentEntry, verified: set[StoredFile]) -> NDArray[np.bool_]:
+    if entry.deleted is None:
+        return np.ones(entry.rows, dtype=np.bool_)
+    path = check_file(directory, entry.deleted, verified=verified)
+    bits = open_array(path, np.dtype(np.uint8), ((entry.rows + 7) // 8,))
+    return ~np.unpackbits(bits, count=entry.rows).astype(np.bool_)
 
 
 def write_array(path: Path, blocks: Sequence[NDArray[Any]], files: FileOperations) -> None:

@@ -16,7 +16,7 @@ from embedworks.foundation import StorageError
 from embedworks.index.graph import Graph
 from embedworks.index.manifest import Manifest, StoredFile, check_file, read_manifest
 from embedworks.index.masks import passing_rows
-from embedworks.index.segments import Segment, open_segment
+from embedworks.index.segments import Segment, open_segment, reopened_segment
 from embedworks.index.where import parse_where
 
 _ATTEMPTS = 5
@@ -112,12 +112,13 @@ class Snapshot:
         return found
 
 
-def open_snapshot(directory: Path, *, verified: set[StoredFile]) -> Snapshot:
+def open_snapshot(directory: Path, *, verified: set[StoredFile], previous: Snapshot | None = None) -> Snapshot:
     """Open the last commit of an index.
 
     Args:
         directory: The index.
         verified: Files that this process has checked already; what is checked here is added.
+        previous: An earlier commit of the same index; what it has open is used again.
 
     Returns:
         The snapshot.
@@ -128,7 +129,7 @@ def open_snapshot(directory: Path, *, verified: set[StoredFile]) -> Snapshot:
     for _ in range(_ATTEMPTS):
         manifest = read_manifest(directory)
         try:
-            return _opened(directory, manifest, verified)
+            return _opened(directory, manifest, verified, previous)
         except FileNotFoundError as error:
             # A writer may have compacted and cleaned between our reading the manifest and opening its files.
             if read_manifest(directory).generation == manifest.generation:
@@ -137,12 +138,21 @@ def open_snapshot(directory: Path, *, verified: set[StoredFile]) -> Snapshot:
     raise StorageError("changes faster than it can be opened", where=str(directory), mend="try again")
 
 
-def _opened(directory: Path, manifest: Manifest, verified: set[StoredFile]) -> Snapshot:
-    segments = tuple(open_segment(directory, entry, manifest, verified=verified) for entry in manifest.segments)
-    graph = None
-    if manifest.graph is not None:
-        path = check_file(directory, manifest.graph.file, verified=verified)
-        covered = segments[: len(manifest.graph.segments)]
-        stored = np.memmap(path, dtype=np.uint8, mode="r")
-        graph = Graph(stored, [segment.vectors for segment in covered], dimension=manifest.dimension, name=str(path))
-    return Snapshot(manifest, segments, graph)
+def _opened(directory: Path, manifest: Manifest, verified: set[StoredFile], previous: Snapshot | None) -> Snapshot:
+    known: dict[str, Segment] = {}
+    if previous is not None and previous.manifest.schema == manifest.schema:
+        known = {segment.entry.name: segment for segment in previous.segments}
+    segments = tuple(
+        reopened_segment(directory, known[entry.name], entry, verified=verified)
+        if entry.name in known
+        else open_segment(directory, entry, manifest, verified=verified)
+        for entry in manifest.segments
+    )
+    if manifest.graph is None:
+        return Snapshot(manifest, segments, None)
+    if previous is not None and previous.manifest.graph == manifest.graph:
+        return Snapshot(manifest, segments, previous.graph)
+    path = check_file(directory, manifest.graph.file, verified=verified)
+    covered = [segment.vectors for segment in segments[: len(manifest.graph.segments)]]
+    stored = np.memmap(path, dtype=np.uint8, mode="r")
+    return Snapshot(manifest, segments, Graph(stored, covered, dimension=manifest.dimension, name=str(path)))

@@ -65,7 +65,7 @@ class Store:
         """
         with self._writing, writer_lock(self.path):
             if read_manifest(self.path).generation != self.snapshot.manifest.generation:
-                self.snapshot = open_snapshot(self.path, verified=self._verified)
+                self.snapshot = self._reopened()
             try:
                 clean(self.path, self.snapshot.manifest, self.files)
                 manifest = change(self.snapshot)
@@ -74,8 +74,11 @@ class Store:
                 commit(self.path, manifest, self.files)
             except OSError as error:
                 raise not_written(self.path, error) from error
-            self.snapshot = open_snapshot(self.path, verified=self._verified)
+            self.snapshot = self._reopened()
             return True
+
+    def _reopened(self) -> Snapshot:
+        return open_snapshot(self.path, verified=self._verified, previous=self.snapshot)
 
     def maintain(self) -> None:
         """Keep segments few and the graph present; each step is a commit of its own.
