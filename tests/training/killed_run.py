@@ -6,6 +6,7 @@ folder, the settings as JSON. For each run it prints the child's process number 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -27,6 +28,7 @@ def main() -> None:
     backbone, folder = sys.argv[1], Path(sys.argv[2])
     settings = TrainingSettings(**json.loads(sys.argv[3]))
     torch.set_num_threads(1)
+    gc.freeze()
     for _ in sys.stdin:
         child = os.fork()
         if child == 0:

@@ -368,6 +368,12 @@ def test_settings_out_of_range_are_refused(changes):
         TrainingSettings(**changes)
 
 
+def test_several_processes_are_refused(tiny_model, pairs, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="several processes"):
+        fit_pairs(tiny_model(), pairs, SETTINGS)
+
+
 def test_a_full_disk_stops_the_run_in_one_line(tiny_model, pairs, tmp_path, monkeypatch):
     def full(*_args) -> None:
         raise OSError(28, "No space left on device")

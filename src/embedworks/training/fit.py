@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -51,14 +52,17 @@ def fit_pairs(
         weights to the last bit, also when the run was killed and resumed, unless ``max_minutes`` is set.
 
     Raises:
-        InputError: The folder holds checkpoints, and ``resume`` is not set or they come from other
-            settings, pairs or another model.
+        InputError: The folder holds checkpoints, and ``resume`` is not set or they come from other settings, pairs
+            or another model; or ``torchrun`` started several processes.
         NonFiniteError: The loss or the gradient became NaN or infinite.
         StorageError: Checkpoints are damaged, or the disk is full.
         TrainingInterruptedError: SIGTERM or SIGINT came; the state was saved first where there is a folder.
     """
     started = time.monotonic()
     settings = settings or TrainingSettings()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # Each process would train on all pairs, and all would write the same checkpoints.
+        raise InputError("started in several processes", where="training", mend="train in one process, on one device")
     store = CheckpointStore(out / "checkpoints", keep=settings.keep_checkpoints) if out is not None else None
     identity = {"settings": settings.to_dict(), "pairs_sha256": fingerprint(pairs), "model": _shapes(model)}
     with ExitStack() as stack:
