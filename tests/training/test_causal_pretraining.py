@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from embedworks.encoders import decoder_config, load_backbone, train_tokenizer
-from embedworks.encoders.attention_direction import attention_direction
+from embedworks.encoders import attention_direction, decoder_config, load_backbone, train_tokenizer
 from embedworks.foundation import InputError, NonFiniteError
 from embedworks.training.causal_pretraining import (
     PretrainedDecoder,

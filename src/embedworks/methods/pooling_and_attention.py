@@ -82,7 +82,7 @@ def find_design(name: str | int) -> DesignName:
         ('multi-layer-causal', 'mean-causal')
     """
     for known, design in DESIGNS.items():
-        if str(name) in (known, str(design.model)):
+        if name == known or (design.model is not None and str(name) == str(design.model)):
             return known
     raise InputError(f"there is no design {name!r}", mend=f"choose 1 to 5 or one of {', '.join(DESIGNS)}")
 
@@ -160,7 +160,7 @@ def build_design(config: Config) -> TextEncoder:
     """
     from embedworks.encoders import LoraSettings, PoolingSettings, build
 
-    design = DESIGNS[config.design]
+    design = DESIGNS[find_design(config.design)]
     trainable = design.pooling in ("last-layer-trainable", "multi-layer-trainable")
     sizes = PoolingSettings(
         latents=config.latents,
