@@ -12,18 +12,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from embedworks.foundation import InputError, StorageError
-from embedworks.foundation.protocols import Encoder
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from embedworks.data import Corpus, Judged, Labelled, Pairs, ScoredPairs
     from embedworks.encoders import TextEncoder
     from embedworks.encoders.engine import EncodeReport
     from embedworks.evaluation import Comparison, Result
+    from embedworks.foundation.protocols import Encoder
     from embedworks.index import Answer, Index
     from embedworks.methods import MethodCard, Report
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,8 @@ _LIBRARIES = (
 
 def library_versions() -> dict[str, str]:
     """Return the installed versions of the libraries whose release can change a number."""
+    from importlib.metadata import PackageNotFoundError, version  # 80 ms that `embedworks --help` can do without
+
     found = {"python": platform.python_version()}
     for name in _LIBRARIES:
         try:

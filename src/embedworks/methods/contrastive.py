@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from embedworks.foundation import environment, progress_bar
-from embedworks.foundation.randomness import random_generator, seed_everything
 from embedworks.methods._report import Finding, Report, Scale, verdict_of_difference
 
 if TYPE_CHECKING:
@@ -91,6 +90,7 @@ def fit(data: Pairs, config: Config, *, out: Path | None = None, progress: bool 
         TrainingInterruptedError: SIGTERM or SIGINT came; the state was saved first.
     """
     from embedworks.encoders import load
+    from embedworks.foundation.randomness import seed_everything
     from embedworks.training import fit_pairs, mine_hard_negatives
 
     seed_everything(config.seed)
@@ -176,6 +176,7 @@ def intent_pairs(labelled: Labelled, *, seed: int, masked: bool) -> Pairs:
         masked: Whether the pairs carry the label as ids, so that rows of a label are not each other's negatives.
     """
     from embedworks.data import Pairs
+    from embedworks.foundation.randomness import random_generator
 
     members: dict[str, list[int]] = defaultdict(list)
     for row, label in enumerate(labelled.labels):
@@ -244,6 +245,8 @@ def reproduce(scale: Scale, *, progress: bool = False) -> Report:
 
 
 def _sample(record: Any, rows: int, kind: type[Labelled]) -> Labelled:
+    from embedworks.foundation.randomness import random_generator
+
     if rows >= len(record):
         return kind.from_columns(record.texts, record.labels)
     chosen = random_generator(0, "banking77 sample").permutation(len(record))[:rows]
