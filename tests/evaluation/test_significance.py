@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedworks.evaluation.significance import holm, paired_bootstrap, resample_counts, wilcoxon_signed_rank
+from embedworks.evaluation.statistic import statistic_value
 from embedworks.foundation import InputError
 
 
@@ -73,6 +74,33 @@ def test_coverage_and_false_alarms_of_the_paired_bootstrap(statistic: str) -> No
         alarms += difference.p < 0.05
     assert covered / runs >= 0.89
     assert alarms / runs <= 0.11
+
+
+def test_v_measure_intervals_are_centred_and_cover() -> None:
+    """Plain percentiles lie too high; shifted ones hold the value, and cover nearly as often as they say.
+
+    100 samples of 300 texts with 10 labels. The limits are narrow by about a sixth (see the page on units and the
+    bootstrap), so at least 85 of 100 is asked for, not 95.
+    """
+    generator = np.random.default_rng(1)
+
+    def sampled() -> list[list[np.ndarray]]:
+        labels, hardness = generator.integers(10, size=300), generator.random(300)
+
+        def clustered(noise: float) -> np.ndarray:
+            lost = (hardness + generator.random(300)) / 2 < noise
+            return np.where(lost, generator.integers(10, size=300), labels)
+
+        return [[labels, clustered(0.4)], [labels, clustered(0.3)]]
+
+    population = [[float(statistic_value("v-measure", columns)[0]) for columns in sampled()] for _ in range(600)]
+    truth = float(np.mean([better - worse for worse, better in population]))
+    covered, runs = 0, 100
+    for run in range(runs):
+        intervals, (difference,) = paired_bootstrap("v-measure", sampled(), resamples=200, seed=run)
+        assert all(interval.low < interval.value < interval.high for interval in intervals)
+        covered += difference.low <= truth <= difference.high
+    assert covered / runs >= 0.85
 
 
 def test_a_better_ranking_is_found() -> None:
