@@ -39,14 +39,14 @@ class StudySize:
     triples: int
     """Training triples."""
     layer_sets: int | None
-    """Similarity sets of the layer analysis; all where None."""
+    """SemEval sets of the layer analysis beside STS-B; all, with classes and retrieval, where None."""
 
 
 _TRAINING = replace(
     Config.small(), latents=32, batch_size=64, learning_rate=5e-4, max_tokens=48, epochs=1.0, precision="auto"
 )
 SIZES: Final[dict[str, StudySize]] = {
-    "quick": StudySize((0,), 2, 64, 1_000, 1_500, 20, replace(_TRAINING, latents=8, batch_size=32), 128, 1),
+    "quick": StudySize((0,), 2, 64, 1_000, 1_500, 20, replace(_TRAINING, latents=8, batch_size=32), 128, 0),
     "default": StudySize((0, 1, 2), 4, 128, 6_000, None, 600, _TRAINING, 4_480, None),
 }
 

@@ -47,24 +47,30 @@ def analyse_layers(encoder: TextEncoder, texts: Sequence[str]) -> NDArray[np.flo
     return correlation
 
 
-def judge_layers(encoder: TextEncoder, tasks: LayerTasks, *, progress: bool = False) -> list[list[Result]]:
+def judge_layers(
+    encoder: TextEncoder, tasks: LayerTasks, *, bfloat16: bool = False, progress: bool = False
+) -> list[list[Result]]:
     """Judge the masked mean of every layer on every task.
 
     Args:
         encoder: A frozen encoder; only its transformer is used.
         tasks: What to judge on.
+        bfloat16: Whether matrix products run in bfloat16; worth it where the processor has them.
         progress: Whether to show progress on standard error.
 
     Returns:
         A list of L + 1 results a task, layer 0 (the embedding output) first; systems are called ``layer 0`` and so on.
     """
+    import torch
+
     from embedworks.encoders import layer_embeddings
     from embedworks.evaluation import evaluate_nearest_neighbours, evaluate_retrieval, evaluate_sts
     from embedworks.evaluation.stored_vectors import StoredVectors
 
     def stored(texts: Sequence[str]) -> list[StoredVectors]:
         distinct = list(dict.fromkeys(texts))
-        layers = layer_embeddings(encoder, distinct, summary="mean", progress=progress)
+        with torch.autocast(encoder.model.device.type, dtype=torch.bfloat16, enabled=bfloat16):
+            layers = layer_embeddings(encoder, distinct, summary="mean", progress=progress)
         return [StoredVectors(distinct, layer.vectors) for layer in layers]
 
     found: list[list[Result]] = []
