@@ -25,7 +25,15 @@ from embedworks.data.corpus import Corpus
 from embedworks.data.judged import Judged, Relevance
 from embedworks.data.pairs import Pairs
 from embedworks.data.python_documentation import HELD_OUT_PACKAGE, STANDARD_LIBRARY
-from embedworks.data.words import contains_phrase, first_sentence, normalised, without_phrase, words_of
+from embedworks.data.words import (
+    contains_phrase,
+    first_sentence,
+    normalised,
+    squeezed,
+    without_name,
+    without_phrase,
+    words_of,
+)
 from embedworks.foundation import InputError
 from embedworks.foundation.randomness import random_generator
 
@@ -78,7 +86,7 @@ class DocumentationRetrieval:
         Returns:
             One line a finding; an empty list is what a sound set gives.
         """
-        training = {normalised(text) for text in [*self.train.queries, *self.train.positives]}
+        training = {squeezed(text) for text in [*self.train.queries, *self.train.positives]}
         found = [
             f"a document holds its own query {query!r}"
             for query, document in zip(self.train.queries, self.train.positives, strict=True)
@@ -90,7 +98,7 @@ class DocumentationRetrieval:
             found += [
                 f"a held-out text stands in training: {text[:80]!r}"
                 for text in [*documents.values(), *queries.values()]
-                if normalised(text) in training
+                if squeezed(text) in training
             ]
             found += [
                 f"document {document!r} holds its own query {queries[query]!r}"
@@ -109,8 +117,24 @@ class _Document:
     text: str
     row: int
     packages: set[str]
-    identifiers: set[str]
+    names: set[str]
     queries: dict[str, tuple[str, str]]  # normalised text to text and kind
+
+    @property
+    def identifiers(self) -> set[str]:
+        return {normalised(name) for name in self.names}
+
+    def strip(self) -> None:
+        """Take out every name and query that leads here, until none is left: a cut may bring another together."""
+        before = ""
+        while before != self.text:
+            before = self.text
+            for name in sorted(self.names):
+                words = words_of(name)  # a single word is a name only where it is spelt as one
+                self.text = without_phrase(self.text, words) if len(words) > 1 else without_name(self.text, name)
+            for key in self.queries:
+                self.text = without_phrase(self.text, key.split())
+        self.text = self.text.strip(" \n.")
 
 
 def documentation_retrieval(
@@ -165,18 +189,18 @@ def _documents(corpus: Corpus) -> list[_Document]:
     documents: list[_Document] = []
     packages = corpus.attributes["package"].to_pylist()
     for row, (entry_id, text, package) in enumerate(zip(corpus.ids, corpus.texts, packages, strict=True)):
-        parts = _parts(entry_id.rsplit(".", 1)[-1], text)
+        name = entry_id.rsplit(".", 1)[-1]
+        parts = _parts(name, text)
         if parts is not None:
-            kinds, body, identifier = parts
+            kinds, rest = parts
             queries = {normalised(query): (query, kind) for kind, query in kinds.items()}
-            documents.append(_Document(entry_id, body, row, {package}, {identifier}, queries))
+            documents.append(_Document(entry_id, rest, row, {package}, {name}, queries))
     count = -1
-    while count != len(documents):  # a document that stands for several entries must hold none of their queries
+    while count != len(documents):  # cutting makes equal, and what is equal has more to cut
         count = len(documents)
         documents = _merged(documents)
         for document in documents:
-            for key in document.queries:
-                document.text = without_phrase(document.text, key.split())
+            document.strip()
     used = Counter(key for document in documents for key in document.queries)
     for document in documents:
         document.queries = {
@@ -192,13 +216,13 @@ def _merged(documents: Iterable[_Document]) -> list[_Document]:
         kept = by_text.setdefault(normalised(document.text), document)
         if kept is not document:
             kept.packages |= document.packages
-            kept.identifiers |= document.identifiers
+            kept.names |= document.names
             kept.queries = document.queries | kept.queries
     return list(by_text.values())
 
 
-def _parts(name: str, text: str) -> tuple[dict[str, str], str, str] | None:
-    """Return the queries of an entry, the rest of its docstring, and its identifier in words; None if unusable."""
+def _parts(name: str, text: str) -> tuple[dict[str, str], str] | None:
+    """Return the queries of an entry by kind, and its docstring without the summary; None if it is of no use."""
     paragraph, _, _ = text.partition("\n\n")
     summary = first_sentence(paragraph)
     if re.match(r"[\w.]+\s*\(|[:.@>=\-*]|(args|parameters|returns|note|example)s?\b\s*:?$", summary, re.IGNORECASE):
@@ -209,17 +233,8 @@ def _parts(name: str, text: str) -> tuple[dict[str, str], str, str] | None:
         queries["identifier"] = " ".join(words)
     if len(words_of(summary)) in _SUMMARY_WORDS:
         queries["summary"] = summary
-    if not queries:
-        return None
-    body = without_phrase(text, words_of(summary))
-    if len(words) > 1:
-        body = without_phrase(body, words)
-    else:  # a single word is a name only where it is spelt as one
-        body = re.sub(rf"(?:\b[A-Za-z_]\w*\.)*\b{re.escape(name)}\b", "", body)
-    for query in queries.values():  # what one removal brought side by side
-        body = without_phrase(body, words_of(query))
-    body = body.strip(" \n.")
-    return (queries, body, " ".join(words)) if _is_long_enough(body) else None
+    rest = without_phrase(text, words_of(summary))
+    return (queries, rest) if queries and _is_long_enough(rest) else None
 
 
 def _is_long_enough(text: str) -> bool:
@@ -257,7 +272,8 @@ def _groups(documents: Sequence[_Document]) -> dict[str, int]:
 
     first: dict[object, int] = {}
     for position, document in enumerate(documents):
-        keys: list[object] = [*document.identifiers, *document.queries, *_bands(words_of(document.text))]
+        texts = map(squeezed, [*document.names, *document.queries, document.text])
+        keys: list[object] = [*texts, *_bands(words_of(document.text))]
         for key in keys:
             parent[root(position)] = root(first.setdefault(key, position))
     return {document.id: root(position) for position, document in enumerate(documents)}

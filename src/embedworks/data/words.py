@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z0-9]+|[^\W\d_A-Za-z]+")
+_WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[^\W_A-Z]+|[A-Z]+")
 _BETWEEN_WORDS = re.compile(r"[\W_]+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]`]*\s+(?=[A-Z\"'(`*:0-9])")
 _ABBREVIATIONS = ("e.g.", "i.e.", "etc.", "cf.", "vs.", "approx.", "resp.", "al.", "Eq.", "Fig.", "Sec.", "no.", "Dr.")
@@ -26,6 +26,16 @@ def normalised(text: str) -> str:
     return " ".join(words_of(text))
 
 
+def squeezed(text: str) -> str:
+    """Return the letters and digits in lower case with nothing between: equal however the words are set apart.
+
+    Example:
+        >>> squeezed("Data-Frame") == squeezed("dataframe") == squeezed("DATA frame")
+        True
+    """
+    return _BETWEEN_WORDS.sub("", text).lower()
+
+
 def contains_phrase(text: str, phrase: Sequence[str]) -> bool:
     """Return whether the words of a phrase stand side by side in a text, in any spelling, joined or apart.
 
@@ -44,33 +54,43 @@ def without_phrase(text: str, phrase: Sequence[str]) -> str:
         phrase: Words in lower case.
 
     Returns:
-        The text in which :func:`contains_phrase` finds the phrase no more; spaces left behind are joined.
+        The text in which :func:`contains_phrase` finds the phrase no more; one of the two spaces around it goes too.
 
     Example:
         >>> without_phrase("Use pd.read_csv(path); a Read CSV call, or readcsv.", ["read", "csv"])
         'Use (path); a call, or .'
     """
-    found = _occurrences(text, phrase)
-    if not found:
-        return text
-    while found:
-        pieces: list[str] = []
-        last = 0
-        for start, stop in found:
-            start, stop = _whole_name(text, start, stop)
-            if start > last or not pieces:
-                pieces.append(text[last:start])
-            last = max(last, stop)
-        pieces.append(text[last:])
-        text = "".join(pieces)
-        found = _occurrences(text, phrase)
-    return re.sub(r"[ \t]{2,}", " ", text)
+    while found := _occurrences(text, phrase):
+        text = _cut(text, [_whole_name(text, start, stop) for start, stop in found])
+    return text
+
+
+def without_name(text: str, name: str) -> str:
+    """Remove a name where it is spelt exactly so, with the dotted path before it.
+
+    Example:
+        >>> without_name("The index of a pd.Index, an Index.", "Index")
+        'The index of a , an .'
+    """
+    spelt = re.compile(rf"(?:\b[A-Za-z_]\w*\.)*\b{re.escape(name)}\b")
+    return _cut(text, [match.span() for match in spelt.finditer(text)])
+
+
+def _cut(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """Cut spans out of a text, each with one of the two spaces around it."""
+    pieces: list[str] = []
+    last = 0
+    for start, stop in spans:
+        pieces.append(text[last:start])
+        last = stop + 1 if text[start - 1 : start] == " " == text[stop : stop + 1] else stop
+    pieces.append(text[last:])
+    return "".join(pieces)
 
 
 def _occurrences(text: str, phrase: Sequence[str]) -> list[tuple[int, int]]:
     """Return the spans of consecutive words whose concatenation is that of the phrase."""
     target = "".join(phrase)
-    if not target or target not in _BETWEEN_WORDS.sub("", text).lower():  # most texts are done with here
+    if not target or target not in squeezed(text):  # most texts are done with here
         return []
     spans = [(match.start(), match.end(), match.group().lower()) for match in _WORD.finditer(text)]
     found = []
