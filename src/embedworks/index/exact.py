@@ -6,10 +6,7 @@ again in float64 gives the order of a float64 brute force, whatever the segments
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedworks.index.snapshot import Snapshot
@@ -72,7 +69,7 @@ def best_first(snapshot: Snapshot, rows: NDArray[np.int64], scores: NDArray[np.f
         threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
         kept = np.flatnonzero(scores >= threshold)
         rows, scores = rows[kept], scores[kept]
-    ids: Sequence[str] = snapshot.table.column("id").take(pa.array(rows)).to_pylist()
+    ids = snapshot.ids(rows)
     order = sorted(range(len(rows)), key=lambda place: (-scores[place], ids[place]))[:k]
     return rows[order], scores[order]
 

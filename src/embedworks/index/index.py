@@ -217,7 +217,7 @@ class Index:
         """
         snapshot, names = self._store.snapshot, checked_ids(ids)
         rows = self._existing(snapshot, names)
-        found = snapshot.table.take(pa.array(rows)).to_pylist()
+        found = snapshot.records(rows).to_pylist()
         return [
             Item(id=row.pop("id"), text=row.pop("text"), attributes=row, vector=vector)
             for row, vector in zip(found, snapshot.vectors(rows), strict=True)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from embedworks.foundation import InputError
@@ -179,7 +178,7 @@ class _Group:
         for query, (near, _), (rows, scores) in zip(vectors, self._by_vector(vectors, wide), lexical, strict=True):
             worded, _ = best_first(self.snapshot, rows, scores[rows], wide)
             union = np.union1d(near, worded)
-            ids = self.snapshot.table.column("id").take(pa.array(union)).to_pylist()
+            ids = self.snapshot.ids(union)
             fused = fused_scores(cosines(self.snapshot, query, union), scores[union], ids, self.request.fusion)
             rankings.append(best_first(self.snapshot, union, fused, k))
         return rankings
@@ -239,7 +238,7 @@ class _Group:
 
 def _hits(snapshot: Snapshot, ranking: Ranking) -> list[Hit]:
     rows, scores = ranking
-    found = snapshot.table.take(pa.array(rows)).to_pylist()
+    found = snapshot.records(rows).to_pylist()
     return [
         Hit(id=row.pop("id"), score=float(score), text=row.pop("text"), attributes=row)
         for row, score in zip(found, scores, strict=True)
