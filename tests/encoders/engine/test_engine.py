@@ -281,7 +281,7 @@ def test_chunks_of_a_model_that_does_not_normalise(model: SentenceTransformer) -
 
 @pytest.mark.usefixtures("always_prepared")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("change", ["step", "data", "attribute", "replaced", "loaded"])
+@pytest.mark.parametrize("change", ["step", "data", "attribute", "replaced", "loaded", "hook"])
 def test_a_model_that_changed_gives_no_stale_vectors(
     model: SentenceTransformer, texts: list[str], precision: str, change: str
 ) -> None:
@@ -297,6 +297,8 @@ def test_a_model_that_changed_gives_no_stale_vectors(
         layer.attention.self.scaling *= 9
     elif change == "replaced":
         layer.output.dense = torch.nn.Linear(128, 64)
+    elif change == "hook":
+        layer.output.dense.register_forward_hook(lambda _module, _inputs, output: -output)
     else:
         other = {name: value * 1.5 for name, value in model.state_dict().items()}
         model.load_state_dict(other)

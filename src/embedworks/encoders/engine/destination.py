@@ -108,17 +108,10 @@ class FileDestination:
             InputError: The file stands there finished, or an unfinished run is of other texts, model or settings.
             StorageError: The beginnings are damaged, or another process is writing them.
         """
-        journal = None
-        if self.journal_path.exists():
-            try:
-                journal = Journal.read(self.journal_path, files=self._files)
-            except StorageError:
-                if not overwrite:
-                    raise
+        journal = self._earlier_journal(discard_damaged=overwrite)
         if journal is not None and not self.partial.exists():
             # Killed after the rename: the file stands whole, only the journal was still to go.
-            finished = self.path.exists() and journal.header.identity == identity and self._whole(journal)
-            if finished and journal.rows == _header_rows(self.path):
+            if journal.header.identity == identity and journal.rows == _header_rows(self.path):
                 self.journal = journal
                 return journal
             journal = None
@@ -126,9 +119,8 @@ class FileDestination:
             raise InputError("exists already", where=str(self.path), mend="choose another place, or pass overwrite")
         if journal is not None and journal.header.identity != identity:
             if not overwrite:
-                differing = sorted(
-                    name for name in identity if identity[name] != journal.header.identity.get(name, object())
-                )
+                earlier = journal.header.identity
+                differing = sorted(name for name in identity if identity[name] != earlier.get(name, object()))
                 raise InputError(
                     f"an unfinished run with other {' and '.join(differing)} has begun this file",
                     where=str(self.path),
@@ -140,8 +132,20 @@ class FileDestination:
             self._files.remove(self.partial)
             return None
         self._lock()
-        self._check(journal)
         self.journal = journal
+        return journal
+
+    def _earlier_journal(self, *, discard_damaged: bool) -> Journal | None:
+        try:
+            if not self.journal_path.exists():
+                return None
+            journal = Journal.read(self.journal_path, files=self._files)
+            if journal is not None and self.partial.exists():
+                self._check(journal)
+        except StorageError:
+            if discard_damaged:
+                return None
+            raise
         return journal
 
     def begin(self, header: JournalHeader, *, count: int | None) -> None:
@@ -249,10 +253,6 @@ class FileDestination:
                     )
                 start = record.stop
 
-    def _whole(self, journal: Journal) -> bool:
-        count = journal.header.identity.get("count")
-        return count is None or journal.rows == count
-
 
 def rows_digest(rows: NDArray[np.float32]) -> str:
     """Return the digest of a window's bytes."""
@@ -272,6 +272,6 @@ def _header_rows(path: Path) -> int:
         with path.open("rb") as stream:
             np.lib.format.read_magic(stream)
             shape, _, _ = np.lib.format.read_array_header_1_0(stream)
-    except ValueError:
+    except (ValueError, FileNotFoundError):
         return -1
     return int(shape[0])

@@ -138,7 +138,7 @@ def _stamp(module: nn.Module) -> object:
     settings: list[tuple[object, ...]] = []
     seen = set()
     for part in module.modules():
-        settings.append((type(part), _plain_values(vars(part))))
+        settings.append((type(part), _plain_values(vars(part)), (*part._forward_pre_hooks, *part._forward_hooks)))
         config: Any = getattr(part, "config", None)
         if hasattr(config, "to_dict") and id(config) not in seen:
             seen.add(id(config))

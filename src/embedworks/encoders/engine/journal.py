@@ -87,22 +87,24 @@ class Journal:
 
     @classmethod
     def create(cls, path: Path, header: JournalHeader, *, files: FileOperations) -> Journal:
-        """Begin a journal; it appears with its header or not at all."""
-        files.replace_file(path, _line({"version": _VERSION, **asdict(header)}))
+        """Begin a journal; torn within its header it is as good as none."""
+        files.write(path, _line({"version": _VERSION, **asdict(header)}))
+        files.sync_directory(path.parent)
         return cls(path, files=files, header=header, windows=[])
 
     @classmethod
-    def read(cls, path: Path, *, files: FileOperations) -> Journal:
-        """Read a journal, dropping a torn last line from the file.
+    def read(cls, path: Path, *, files: FileOperations) -> Journal | None:
+        """Read a journal, cutting a torn last line off the file; None where not even the header is whole.
 
         Raises:
             StorageError: A record is damaged, or the version is unknown.
         """
         content = path.read_bytes()
-        whole, _, torn = content.rpartition(b"\n")
-        lines = whole.split(b"\n") if whole else []
+        whole, newline, torn = content.rpartition(b"\n")
+        if not newline:
+            return None
         try:
-            records = [_record(line) for line in lines]
+            records = [_record(line) for line in whole.split(b"\n")]
             header = dict(records[0])
             version = header.pop("version")
             known = JournalHeader(**header | {"settled": Settled(**header["settled"])})
@@ -114,7 +116,9 @@ class Journal:
         if version != _VERSION:
             raise StorageError(f"journal version {version} is unknown", where=str(path), mend="update embedworks")
         if torn:
-            files.replace_file(path, whole + b"\n")
+            with path.open("r+b") as stream:
+                stream.truncate(len(whole) + 1)
+            files.sync(path)
         return cls(path, files=files, header=known, windows=windows)
 
     def append(self, record: WindowRecord) -> None:

@@ -74,7 +74,11 @@ def pack_linear_layers(module: nn.Module) -> int:
         (parent, name, child)
         for parent in module.modules()
         for name, child in parent.named_children()
-        if type(child) is nn.Linear and child.weight.numel() >= _SMALLEST_PACKED
+        if type(child) is nn.Linear
+        and child.weight.numel() >= _SMALLEST_PACKED
+        # Whoever hangs a hook on a layer wants that layer's own forward.
+        and not child._forward_hooks
+        and not child._forward_pre_hooks
     ]
     if sum(layer.weight.numel() * layer.weight.element_size() for _, _, layer in layers) > _LARGEST_PACKED_BYTES:
         return 0
