@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from embedworks.data import Corpus
 from embedworks.foundation import FileOperations, InputError, StorageError
 from embedworks.index import Index, build_index, building
+from embedworks.index.writer import writer_lock
 
 TEXTS = ["red ink", "blue ink", "green paint"]
 ATTRIBUTES = {"year": [2024, 2025, 2026], "day": [date(2026, 1, 1)] * 3, "tags": [["a"], [], ["b"]]}
@@ -93,3 +94,14 @@ def test_what_stands_there_is_kept(corpus: Corpus, index_path: Path) -> None:
         build_index(corpus, LetterCounts(), index_path)
     assert (index_path / "manifest.json").read_bytes() == before
     assert len(Index.open(index_path)) == 3
+
+
+def test_what_a_killed_build_left_is_removed_but_not_a_build_at_work(corpus: Corpus, index_path: Path) -> None:
+    abandoned, at_work = (index_path.with_name(f".tmp-my.index-{name}") for name in ("abandoned", "at-work"))
+    for folder in (abandoned, at_work):
+        Index.create(folder, dimension=3)
+    with writer_lock(at_work, name="build.lock"):
+        build_index(corpus, LetterCounts(), index_path)
+    assert not abandoned.exists()
+    assert at_work.exists()
+    assert sorted(path.name for path in index_path.iterdir()) == ["manifest.json", "segments", "writer.lock"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterator
 from functools import partial
@@ -11,17 +12,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from embedworks.foundation import LOCAL_FILES, FileOperations, InputError, progress_bar
+from embedworks.foundation import LOCAL_FILES, FileOperations, InputError, StorageError, progress_bar
 from embedworks.foundation.protocols import Encoder
 from embedworks.index.index import Index
 from embedworks.index.store import Store, not_written
-from embedworks.index.writer import NewRows, added
+from embedworks.index.writer import NewRows, added, writer_lock
 
 if TYPE_CHECKING:
     from embedworks.data import Corpus
 
 _ROWS_A_COMMIT = 65_536
 _TEXTS_AT_ONCE = 1_024
+_BUILD_LOCK = "build.lock"
+_LOGGER = logging.getLogger(__name__)
 
 
 def build_index(
@@ -64,30 +67,48 @@ def build_index(
         if model is None:
             name = getattr(vectors, "name", None)
             model = name if isinstance(name, str) else None
+    _remove_abandoned(target)
     staging = target.with_name(f".tmp-{target.name}-{uuid.uuid4().hex[:12]}")
     try:
         Index.create(staging, dimension=dimension, lexical=lexical, model=model, files=files)
-        store = Store(staging, files=files)
-        ids, texts, attributes = list(corpus.ids), list(corpus.texts), corpus.attributes
-        with progress_bar("Indexing", len(ids), unit="rows", enabled=progress) as advance:
-            for start in range(0, len(ids), _ROWS_A_COMMIT):
-                rows = slice(start, min(start + _ROWS_A_COMMIT, len(ids)))
-                block = np.empty((rows.stop - rows.start, dimension), dtype=np.float32)
-                for first, part in _parts(vectors, texts, rows):
-                    block[first : first + len(part)] = part
-                    advance(len(part))
-                columns = attributes.slice(start, rows.stop - start) if attributes.num_columns else None
-                new = NewRows(ids=ids[rows], vectors=block, texts=texts[rows], attributes=columns)
-                store.change(partial(added, staging, new=new, replace=False, files=files))
-        store.maintain()
-        files.rename(staging, target)
-        files.sync_directory(target.resolve().parent)
+        with writer_lock(staging, name=_BUILD_LOCK):
+            _fill(Store(staging, files=files), corpus, vectors, dimension=dimension, progress=progress)
+            files.remove(staging / _BUILD_LOCK)
+            files.rename(staging, target)
+            files.sync_directory(target.resolve().parent)
     except OSError as error:
         raise not_written(target, error) from error
     finally:
         if staging.exists():
             LOCAL_FILES.remove_tree(staging)
     return Index.open(target, files=files)
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Remove what builds of the same index left when they were killed; one still at work holds its lock."""
+    for left in target.parent.glob(f".tmp-{target.name}-*"):
+        try:
+            with writer_lock(left, name=_BUILD_LOCK):
+                LOCAL_FILES.remove_tree(left)
+        except StorageError:
+            _LOGGER.info("another build of %s is at work in %s", target, left)
+
+
+def _fill(
+    store: Store, corpus: Corpus, vectors: NDArray[np.floating] | Encoder, *, dimension: int, progress: bool
+) -> None:
+    ids, texts, attributes = list(corpus.ids), list(corpus.texts), corpus.attributes
+    with progress_bar("Indexing", len(ids), unit="rows", enabled=progress) as advance:
+        for start in range(0, len(ids), _ROWS_A_COMMIT):
+            rows = slice(start, min(start + _ROWS_A_COMMIT, len(ids)))
+            block = np.empty((rows.stop - rows.start, dimension), dtype=np.float32)
+            for first, part in _parts(vectors, texts, rows):
+                block[first : first + len(part)] = part
+                advance(len(part))
+            columns = attributes.slice(start, rows.stop - start) if attributes.num_columns else None
+            new = NewRows(ids=ids[rows], vectors=block, texts=texts[rows], attributes=columns)
+            store.change(partial(added, store.path, new=new, replace=False, files=store.files))
+    store.maintain()
 
 
 def _parts(

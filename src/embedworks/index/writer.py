@@ -37,14 +37,18 @@ _MERGE_AT = 8
 
 
 @contextmanager
-def writer_lock(directory: Path) -> Iterator[None]:
+def writer_lock(directory: Path, *, name: str = LOCK_NAME) -> Iterator[None]:
     """Hold the right to write; it ends with the block, or with the process, however that ends.
+
+    Args:
+        directory: What is to be written to.
+        name: The file whose lock stands for the right.
 
     Raises:
         StorageError: Another writer holds it, or the index cannot be written to.
     """
     try:
-        stream = (directory / LOCK_NAME).open("a")
+        stream = (directory / name).open("a")
     except OSError as error:
         raise StorageError(f"cannot be written to: {error.strerror}", where=str(directory)) from error
     with stream:
