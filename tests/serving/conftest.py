@@ -59,7 +59,7 @@ ENTRIES = {
     "green.apple": ("A green apple lies on the shelf. Sour.", "fruit", 2022, True, ["sour"]),
     "red.car": ("The red car is parked outside.", "thing", 2023, False, ["red"]),
     "blue.car": ("The blue car is driven to work.", "thing", 2024, False, []),
-    "o'brien/\"quoted\"": ("<script>document.title = 'owned'</script> & <b>bold</b> car", "it's <i>", 2025, None, None),
+    'o\'brien/"quoted"': ("<script>document.title = 'owned'</script> & <b>bold</b> car", "it's <i>", 2025, None, None),
     "emoji": ("🍎🍏 apple of the eye 🍎", "fruit", None, True, ["🍎"]),
 }
 
@@ -115,8 +115,12 @@ def start(index: Index, encoder: WordEncoder) -> Iterator[Callable[..., RunningS
     running: list[RunningServer] = []
 
     def start_server(
-        *, encoder: object = encoder, index: object = index, comparison: ComparisonReport | None = None,
-        port: int = 0, **settings: object,
+        *,
+        encoder: object = encoder,
+        index: object = index,
+        comparison: ComparisonReport | None = None,
+        port: int = 0,
+        **settings: object,
     ) -> RunningServer:
         chosen = ServerSettings(**settings)
         running.append(RunningServer(create_app(index, encoder, settings=chosen, comparison=comparison), chosen, port))

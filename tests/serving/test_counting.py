@@ -21,7 +21,9 @@ def backend() -> Any:
 
 
 def encoder_with(backend: Any, limit: int | None = 3) -> Any:
-    return SimpleNamespace(model=SimpleNamespace(tokenizer=SimpleNamespace(backend_tokenizer=backend), max_seq_length=limit))
+    return SimpleNamespace(
+        model=SimpleNamespace(tokenizer=SimpleNamespace(backend_tokenizer=backend), max_seq_length=limit)
+    )
 
 
 def test_counts_ignore_the_models_padding_and_truncation(backend: Any) -> None:

@@ -82,7 +82,8 @@ DEEP = "[" * 100_000 + "]" * 100_000
 BAD_BODIES: list[tuple[str, int]] = [
     ("", 422), ("{", 400), ("nonsense", 400), (DEEP, 400), ('{"input": ' + DEEP + "}", 400), ('{"a":' * 90_000, 400),
     ("[]", 422), ("null", 422), ("{}", 422), ('{"input": null}', 422), ('{"input": 5}', 422), ('{"input": []}', 422),
-    ('{"input": ""}', 422), ('{"input": ["a", ""]}', 422), ('{"input": ["a", 5]}', 422), ('{"input": ["a", null]}', 422),
+    ('{"input": ""}', 422), ('{"input": ["a", ""]}', 422), ('{"input": ["a", 5]}', 422),
+    ('{"input": ["a", null]}', 422),
     ('{"input": [["a"]]}', 422), ('{"input": [[]]}', 422), ('{"input": [1, "a"]}', 422), ('{"input": {"a": 1}}', 422),
     ('{"input": [true, false]}', 422), ('{"input": "\\ud800"}', 422), ('{"input": "a", "model": 5}', 422),
     ('{"input": "a", "encoding_format": "hex"}', 422), ('{"input": "a", "dimensions": "5"}', 422),
@@ -197,7 +198,9 @@ def tokenizer() -> Any:
     return backend
 
 
-def test_usage_and_truncation_are_counted_in_the_models_own_tokens(start: Any, connect: Any, encoder: Any, tokenizer: Any) -> None:
+def test_usage_and_truncation_are_counted_in_the_models_own_tokens(
+    start: Any, connect: Any, encoder: Any, tokenizer: Any
+) -> None:
     encoder.model = SimpleNamespace(tokenizer=SimpleNamespace(backend_tokenizer=tokenizer), max_seq_length=8)
     server = start(encoder=encoder)
     client = connect(server)

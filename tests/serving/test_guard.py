@@ -33,7 +33,11 @@ async def talk(
     """Send one request and return status, headers and body of the answer."""
     given = {"host": "127.0.0.1:8765"} | (headers or {})
     scope = {
-        "type": "http", "method": "POST", "path": path, "query_string": b"query=private", "http_version": "1.1",
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "query_string": b"query=private",
+        "http_version": "1.1",
         "headers": [(name.encode(), value.encode()) for name, value in given.items()],
     }
     sent: list[dict[str, Any]] = []
@@ -63,7 +67,9 @@ async def talk(
     return sent[0]["status"], answer_headers, b"".join(message.get("body", b"") for message in sent[1:])
 
 
-def ask(app: Any = echo, *, settings: dict[str, Any] | None = None, **request: Any) -> tuple[int | None, dict[str, str], bytes]:
+def ask(
+    app: Any = echo, *, settings: dict[str, Any] | None = None, **request: Any
+) -> tuple[int | None, dict[str, str], bytes]:
     return asyncio.run(talk(Guard(app, ServerSettings(**(settings or {}))), **request))
 
 

@@ -49,7 +49,7 @@ def test_attributes_arrive_as_json_values(start: Any) -> None:
     by_id = {hit["id"]: hit["attributes"] for hit in hits}
     assert by_id["red.apple"] == {"kind": "fruit", "year": 2021, "ripe": True, "tags": ["sweet", "red"]}
     assert by_id["emoji"]["year"] is None
-    assert by_id["o'brien/\"quoted\""]["kind"] == "it's <i>"
+    assert by_id['o\'brien/"quoted"']["kind"] == "it's <i>"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_more_like_an_entry(start: Any, index: Any) -> None:
     direct = index.more_like("red.apple", k=2, where="ripe = true")
     assert [hit["id"] for hit in document["hits"]] == [hit.id for hit in direct.hits]
     assert "red.apple" not in {hit["id"] for hit in document["hits"]}
-    quoted = server.client.get("/similar", params={"id": "o'brien/\"quoted\""})
+    quoted = server.client.get("/similar", params={"id": 'o\'brien/"quoted"'})
     assert quoted.status_code == 200
     missing = server.client.get("/similar", params={"id": "nobody"})
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "no_such_entry")
@@ -115,7 +115,9 @@ def test_facets_count_what_passes_the_filter(start: Any) -> None:
     assert filtered["entries"] == 3
     assert [facet["name"] for facet in filtered["facets"]] == ["kind", "year"]
     assert filtered["facets"][1]["smallest"] == 2023
-    assert client.get("/facets", params={"where": "year > 9999", "name": "year"}).json()["facets"][0]["smallest"] is None
+    assert (
+        client.get("/facets", params={"where": "year > 9999", "name": "year"}).json()["facets"][0]["smallest"] is None
+    )
     assert client.get("/facets", params={"name": "nothing"}).status_code == 400
 
 
@@ -193,7 +195,16 @@ def test_attribute_kinds_and_values() -> None:
         pa.timestamp("us"): "date", pa.list_(pa.string()): "set", pa.binary(): "other", pa.null(): "other",
     }  # fmt: skip
     assert {kind: attribute_kind(kind) for kind in kinds} == kinds
-    values = [float("nan"), float("inf"), 1.5, date(2026, 1, 2), datetime(2026, 1, 2, tzinfo=UTC), b"\x00", ("a", 1), None]
+    values = [
+        float("nan"),
+        float("inf"),
+        1.5,
+        date(2026, 1, 2),
+        datetime(2026, 1, 2, tzinfo=UTC),
+        b"\x00",
+        ("a", 1),
+        None,
+    ]
     assert [plain_value(value) for value in values] == [
         None, None, 1.5, "2026-01-02", "2026-01-02T00:00:00+00:00", "AA==", ["a", 1], None,
     ]  # fmt: skip

@@ -21,7 +21,7 @@ export function whereOf(state, { without = null } = {}) {
     const kind = kinds.get(name);
     const chosen = [...values];
     if (kind === "boolean") parts.push(chosen.map((value) => `${column(name)} = ${value === "true"}`).join(" or "));
-    else if (kind === "set") parts.push(chosen.map((value) => `${text(value)} in ${column(name)}`).join(" or "));
+    else if (kind === "set") parts.push(chosen.map((value) => `${column(name)} contains ${text(value)}`).join(" or "));
     else if (chosen.length === 1) parts.push(`${column(name)} = ${text(chosen[0])}`);
     else parts.push(`${column(name)} in (${chosen.map(text).join(", ")})`);
     if (chosen.length > 1 && (kind === "boolean" || kind === "set")) parts.push(`(${parts.pop()})`);
@@ -46,19 +46,22 @@ export const numberOfFilters = (state) =>
 export const constrained = (state) =>
   [...kinds.keys()].filter((name) => state.chosen.get(name)?.size || state.from.has(name) || state.to.has(name));
 
-/** Draw the facets anew, keeping the focus where it was. */
-export function drawFacets(facets, state, onChange) {
+/**
+ * Draw the facets anew, keeping the focus where it was. What a person changes is told as a function over the state of
+ * that moment: the state the facets were drawn from may be gone by then.
+ */
+export function drawFacets(facets, state, change) {
   const focused = document.activeElement?.closest("#facets") ? document.activeElement.dataset.key : null;
   // Few values first: they divide the collection best, and a long list at the top would hide the others.
   const drawn = facets
     .toSorted((one, other) => (one.distinct ?? SHOWN_VALUES) - (other.distinct ?? SHOWN_VALUES))
-    .map((facet) => (facet.values ? listFacet(facet, state, onChange) : rangeFacet(facet, state, onChange)))
+    .map((facet) => (facet.values ? listFacet(facet, state, change) : rangeFacet(facet, state, change)))
     .filter(Boolean);
   byId("facets").replaceChildren(...drawn);
   if (focused) byId("facets").querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
 }
 
-function listFacet(facet, state, onChange) {
+function listFacet(facet, state, change) {
   const chosen = state.chosen.get(facet.name) ?? new Set();
   const values = facet.values.map(({ value, count }) => ({ value: String(value), count }));
   for (const value of chosen) if (!values.some((known) => known.value === value)) values.unshift({ value, count: 0 });
@@ -66,19 +69,19 @@ function listFacet(facet, state, onChange) {
   const all = expanded.has(facet.name);
   const shown = all ? values : values.filter(({ value }, place) => place < SHOWN_VALUES || chosen.has(value));
   const hidden = values.length - shown.length;
-  const toggle = (value) => {
-    const next = new Set(chosen);
-    if (!next.delete(value)) next.add(value);
-    if (next.size) state.chosen.set(facet.name, next);
-    else state.chosen.delete(facet.name);
-    onChange();
-  };
+  const choose = (value, wanted) => change((now) => {
+    const next = new Set(now.chosen.get(facet.name));
+    if (wanted) next.add(value);
+    else next.delete(value);
+    if (next.size) now.chosen.set(facet.name, next);
+    else now.chosen.delete(facet.name);
+  });
   const items = shown.map(({ value, count }) =>
     element("li", {},
       element("label", { class: count ? "choice" : "choice none" },
         element("input", {
           type: "checkbox", "data-key": `is.${facet.name}.${value}`, "data-facet": facet.name, value,
-          onchange: () => toggle(value),
+          onchange: (event) => choose(value, event.target.checked),
         }),
         element("span", { class: "choice-value", title: value }, value === "" ? "(empty)" : value),
         element("span", { class: "choice-count" }, count.toLocaleString("en")),
@@ -88,7 +91,7 @@ function listFacet(facet, state, onChange) {
     type: "button", class: "plain", "data-key": `more.${facet.name}`,
     onclick: () => {
       if (!expanded.delete(facet.name)) expanded.add(facet.name);
-      drawAgain(facet.name, listFacet(facet, state, onChange));
+      drawAgain(facet.name, listFacet(facet, state, change));
     },
   }, all ? "Show fewer" : `Show ${hidden} more`);
   const unlisted = all && facet.distinct > facet.values.length &&
@@ -102,24 +105,23 @@ function drawAgain(name, facet) {
   facet.querySelector("button")?.focus();
 }
 
-function rangeFacet(facet, state, onChange) {
+function rangeFacet(facet, state, change) {
   const given = state.from.has(facet.name) || state.to.has(facet.name);
   if ((facet.smallest === null || facet.smallest === facet.largest) && !given) return null;
-  const bound = (bounds, label, suggestion) =>
+  const bound = (side, suggestion) =>
     element("label", {},
-      element("span", {}, label),
+      element("span", {}, side),
       element("input", {
         type: facet.kind === "date" ? "date" : "number", step: "any", inputmode: "decimal",
-        value: bounds.get(facet.name) ?? "", placeholder: suggestion ?? "", "data-key": `${label}.${facet.name}`,
-        "aria-label": `${facet.name} ${label}`,
-        onchange: (event) => {
-          if (event.target.value === "") bounds.delete(facet.name);
-          else bounds.set(facet.name, event.target.value);
-          onChange();
-        },
+        value: state[side].get(facet.name) ?? "", placeholder: suggestion ?? "", "data-key": `${side}.${facet.name}`,
+        "aria-label": `${facet.name} ${side}`,
+        onchange: (event) => change((now) => {
+          if (event.target.value === "") now[side].delete(facet.name);
+          else now[side].set(facet.name, event.target.value);
+        }),
       }));
   return element("fieldset", { class: "facet range", "data-name": facet.name },
     element("legend", {}, facet.name),
     element("div", { class: "bounds" },
-      bound(state.from, "from", facet.smallest), bound(state.to, "to", facet.largest)));
+      bound("from", facet.smallest), bound("to", facet.largest)));
 }

@@ -77,13 +77,13 @@ async function refreshFacets() {
   const replaced = new Map(single.flatMap((answer) => answer.facets).map((facet) => [facet.name, facet]));
   facetsOf = where;
   drawLead(common.entries);
-  drawFacets(common.facets.map((facet) => replaced.get(facet.name) ?? facet), state, filtersChanged);
+  drawFacets(common.facets.map((facet) => replaced.get(facet.name) ?? facet), state, changeFilters);
 }
 
 /** With a filter that cannot be used, the choices are still there to start from. */
 async function drawUnfilteredFacets() {
   try {
-    drawFacets((await ask("facets")).facets, state, filtersChanged);
+    drawFacets((await ask("facets")).facets, state, changeFilters);
   } catch {
     // the trouble that is about to be shown is the one to mend first
   }
@@ -187,7 +187,8 @@ function changed({ byTyping = false, ...options } = {}) {
   else run(options);
 }
 
-function filtersChanged() {
+function changeFilters(change) {
+  change(state);
   changed();
 }
 
@@ -241,7 +242,7 @@ for (const radio of document.querySelectorAll("[name=mode]")) {
 
 byId("where").addEventListener("change", (event) => {
   state.where = event.target.value;
-  filtersChanged();
+  changed();
 });
 
 byId("clear-filters").addEventListener("click", dropFilters);
