@@ -75,12 +75,18 @@ class FaultyOperations(FileOperations):
         if self.mode.startswith("raise"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if self.mode == "power":
-            for path in self._unflushed:
-                if path.exists():
-                    os.truncate(path, path.stat().st_size // 2)
-            for _, undo in reversed(self._undo):
-                undo()
+            self.cut_power()
         os._exit(KILLED)
+
+    def cut_power(self) -> None:
+        """Take away everything that was not flushed."""
+        if self._flushing is not None and not self.fired:
+            self._flushed(self._flushing)
+        for path in self._unflushed:
+            if path.exists():
+                os.truncate(path, path.stat().st_size // 2)
+        for _, undo in reversed(self._undo):
+            undo()
 
     def _remember_entry(self, path: Path) -> None:
         if path.exists() and path.is_file():
@@ -209,6 +215,9 @@ def attempt(run: Callable[[Path, FileOperations], None], folder: Path, fail_at: 
         except BaseException as error:
             sys.stderr.write(f"{type(error).__name__}: {error}\n")
             os._exit(1)
+        if mode == "power" and not files.fired:
+            # The last point of the matrix: the power goes when everything has just been acknowledged.
+            files.cut_power()
         os._exit(DONE_AFTER_FAULT if files.fired else UNTOUCHED)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 

@@ -138,6 +138,14 @@ def test_a_damaged_graph_that_was_not_hashed_is_refused_when_it_is_needed(
         snapshot.graph.search(np.ones((1, 8), dtype=np.float32), 1, None)
 
 
+def test_an_altered_fact_in_the_manifest_is_found_though_it_is_still_json(copied: Path) -> None:
+    path = copied / "manifest.json"
+    text = path.read_text()
+    assert text.count('"vector_weight": 0.5') == 1
+    path.write_text(text.replace('"vector_weight": 0.5', '"vector_weight": 0.7'))
+    assert "is damaged" in refused(copied, "manifest.json")
+
+
 def test_what_is_no_index_is_said_to_be_none(tmp_path: Path) -> None:
     assert "check the path" in refused(tmp_path / "nothing", "nothing")
     (tmp_path / "empty").mkdir()

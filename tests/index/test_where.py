@@ -297,6 +297,25 @@ def test_size_limits() -> None:
         parse_where(5, NAMES)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "passing"),
+    [
+        ("a\\%", ["a\\", "a\\b"]),
+        ("a\\_", ["a\\b"]),
+        ("a%", ["a", "a\\", "a\\b", "a%", "a\nb"]),
+        ("_", ["a"]),
+        ("A%", []),
+        ("%%", ["a", "a\\", "a\\b", "a%", "a\nb"]),
+        ("a.b", []),
+        ("a_b", ["a\\b", "a\nb"]),
+    ],
+)
+def test_like_has_two_wildcards_and_no_escape(pattern: str, passing: list[str]) -> None:
+    values = ["a", "a\\", "a\\b", "a%", "a\nb", None]
+    mask = passing_rows(parse_where(f"kind like '{pattern}'", NAMES), pa.table({"kind": values}))
+    assert [value for value, passes in zip(values, mask, strict=True) if passes] == passing
+
+
 PIECES = "words kind tags open ( ) = < > in like between and or not null contains 'a' 1 , . - ; case select \" '"
 
 
