@@ -41,6 +41,7 @@ _LOGGER = logging.getLogger(__name__)
 
 _SUMMARY_WORDS = range(5, 41)
 _MIN_DOCUMENT_WORDS = 12
+_LONGER_WORD = re.compile(r"[^\W_]{2,}")
 _MAX_DOCUMENTS_OF_A_QUERY = 10  # more could not all stand among ten results
 _PACKAGE_ENTRIES = range(300, 1501)
 _BANDS, _ROWS_OF_A_BAND, _SHINGLE = 8, 8, 5  # groups documents of Jaccard similarity 0.8 with probability 0.77
@@ -134,7 +135,7 @@ class _Document:
                 self.text = without_phrase(self.text, words) if len(words) > 1 else without_name(self.text, name)
             for key in self.queries:
                 self.text = without_phrase(self.text, key.split())
-        self.text = self.text.strip(" \n.")
+        self.text = self.text.strip(" \n.,:;")
 
 
 def documentation_retrieval(
@@ -210,10 +211,10 @@ def _documents(corpus: Corpus) -> list[_Document]:
 
 
 def _merged(documents: Iterable[_Document]) -> list[_Document]:
-    """Make one document of those whose words are equal."""
+    """Make one document of those whose letters are equal."""
     by_text: dict[str, _Document] = {}
     for document in documents:
-        kept = by_text.setdefault(normalised(document.text), document)
+        kept = by_text.setdefault(squeezed(document.text), document)
         if kept is not document:
             kept.packages |= document.packages
             kept.names |= document.names
@@ -238,7 +239,7 @@ def _parts(name: str, text: str) -> tuple[dict[str, str], str] | None:
 
 
 def _is_long_enough(text: str) -> bool:
-    return sum(len(word) > 1 for word in words_of(text)) >= _MIN_DOCUMENT_WORDS
+    return len(_LONGER_WORD.findall(text)) >= _MIN_DOCUMENT_WORDS
 
 
 def _chosen_package(documents: Sequence[_Document], wanted: str | None) -> str:

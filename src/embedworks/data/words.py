@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[^\W_A-Z]+|[A-Z]+")
 _BETWEEN_WORDS = re.compile(r"[\W_]+")
@@ -18,7 +19,7 @@ def words_of(text: str) -> list[str]:
         >>> words_of("read_csv, readCSV and HTTPServer2")
         ['read', 'csv', 'read', 'csv', 'and', 'http', 'server2']
     """
-    return [match.group().lower() for match in _WORD.finditer(text)]
+    return [word.lower() for word in _WORD.findall(text)]
 
 
 def normalised(text: str) -> str:
@@ -26,6 +27,7 @@ def normalised(text: str) -> str:
     return " ".join(words_of(text))
 
 
+@lru_cache(maxsize=8)  # one text after another is searched for several phrases
 def squeezed(text: str) -> str:
     """Return the letters and digits in lower case with nothing between: equal however the words are set apart.
 
