@@ -74,6 +74,19 @@ def test_the_interval_over_data_sets_covers_a_true_gain() -> None:
     assert better.bootstrap_p < 0.01
 
 
+def test_an_interval_holds_the_spread_over_seeds() -> None:
+    table = runs({"base": 0.0, "wild": 0.0}, data_sets=8, seeds=3)
+    shifted = [
+        [result("wild", r.data_set, [v + shift for v in r.per_unit["ndcg@10"]]) for r in run]
+        for run, shift in zip(table["wild"], (-0.2, 0.0, 0.2), strict=True)
+    ]
+    wild = of(compare_seeded({**table, "wild": shifted}, baseline="base", task="retrieval"), "wild")
+    assert wild.low is not None
+    assert wild.high is not None
+    assert wild.low < -0.15
+    assert wild.high > 0.15
+
+
 def test_with_fewer_than_six_data_sets_there_is_no_star_and_units_are_resampled() -> None:
     table = runs({"base": 0.0, "better": 0.1}, data_sets=2, seeds=3)
     better = of(compare_seeded(table, baseline="base", task="retrieval"), "better")
@@ -89,15 +102,17 @@ def test_with_fewer_than_six_data_sets_there_is_no_star_and_units_are_resampled(
 def test_the_interval_over_units_is_that_of_a_slow_loop() -> None:
     table = runs({"base": 0.0, "other": 0.02}, data_sets=1, seeds=2, units=15)
     row = of(compare_seeded(table, baseline="base", task="retrieval", resamples=2_000), "other")
-    difference = np.mean(
+    difference = np.array(
         [
             np.subtract(table["other"][s][0].per_unit["ndcg@10"], table["base"][s][0].per_unit["ndcg@10"])
             for s in range(2)
-        ],
-        axis=0,
+        ]
     )
     generator = np.random.default_rng(0)
-    means = [float(np.mean(difference[generator.integers(15, size=15)])) for _ in range(20_000)]
+    means = []
+    for _ in range(20_000):
+        seeds, units = generator.integers(2, size=2), generator.integers(15, size=15)
+        means.append(float(np.mean([difference[s][units] for s in seeds])))
     low, high = np.percentile(means, [2.5, 97.5])
     assert row.low == pytest.approx(low, abs=2e-3)
     assert row.high == pytest.approx(high, abs=2e-3)

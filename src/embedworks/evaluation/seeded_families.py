@@ -22,6 +22,7 @@ from embedworks.evaluation.significance import (
 )
 from embedworks.evaluation.statistic import statistic_value
 from embedworks.foundation import InputError
+from embedworks.foundation.randomness import random_generator
 
 SeededRuns = Mapping[str, Sequence[Sequence[Result]]]
 """System name to the results of each seed, the seeds in the same order for every system."""
@@ -52,7 +53,7 @@ class SeededRow:
     high: float | None = None
     """Upper end."""
     interval_over: str = ""
-    """What the bootstrap resamples: ``"data sets"`` from six on, else ``"units"`` (queries, pairs or texts)."""
+    """What the bootstrap resamples with the seeds: ``"data sets"`` from six on, else ``"units"`` (queries, texts)."""
     bootstrap_p: float | None = None
     """Two-sided p of that bootstrap."""
     bootstrap_p_holm: float | None = None
@@ -99,9 +100,12 @@ def compare_seeded(
     if not others:
         return rows
     over = "data sets" if len(names) >= MINIMUM_WILCOXON_PAIRS else "units"
-    replicates = {
-        name: _over_data_sets(scores[name] - scores[baseline], resamples, seed) for name in others
-    } if over == "data sets" else _over_units(tables, baseline, names, resamples, seed)  # fmt: skip
+    if over == "data sets":
+        of_seed = {name: _over_data_sets(scores[name] - scores[baseline], resamples, seed) for name in others}
+    else:
+        of_seed = _over_units(tables, baseline, names, resamples, seed)
+    weights = _seed_weights(len(scores[baseline]), resamples, seed)
+    replicates = {name: (weights * of_seed[name]).sum(axis=0) for name in others}
     bootstrap = [_two_sided_p(replicates[name]) for name in others]
     bootstrap_holm = holm(bootstrap)
     tests = [wilcoxon_signed_rank(scores[name].mean(axis=0), scores[baseline].mean(axis=0)) for name in others]
@@ -169,11 +173,18 @@ def _mean_and_spread(values: NDArray[np.float64]) -> tuple[float, float | None]:
     return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
 
 
+def _seed_weights(seeds: int, resamples: int, seed: int) -> NDArray[np.float64]:
+    """Draw training seeds with replacement, the same for every system: weights of shape (seeds, resamples)."""
+    drawn = random_generator(seed, "training seeds").integers(seeds, size=(resamples, seeds))
+    counts = np.stack([(drawn == place).sum(axis=1) for place in range(seeds)])
+    weights: NDArray[np.float64] = counts / seeds
+    return weights
+
+
 def _over_data_sets(differences: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:
-    """Resample data sets; differences of shape (seeds, data sets) to replicates of shape (resamples,)."""
-    of_set = differences.mean(axis=0)
-    counts = np.concatenate(list(resample_counts(len(of_set), resamples, seed=seed)))
-    replicates: NDArray[np.float64] = counts @ of_set / len(of_set)
+    """Resample data sets; differences of shape (seeds, data sets) to replicates of shape (seeds, resamples)."""
+    counts = np.concatenate(list(resample_counts(differences.shape[1], resamples, seed=seed)))
+    replicates: NDArray[np.float64] = differences @ counts.T / differences.shape[1]
     return replicates
 
 
@@ -184,20 +195,19 @@ def _over_units(
     resamples: int,
     seed: int,
 ) -> dict[str, NDArray[np.float64]]:
-    """Resample the units of each data set, the same ones for every system and seed; fixed data sets and seeds."""
-    means = {system: np.zeros(resamples) for system in tables}
+    """Resample the units of each data set, the same ones for every system and seed: (seeds, resamples) a system."""
+    means = {system: np.zeros((len(seeds), resamples)) for system, seeds in tables.items()}
     for place, data_set in enumerate(names):
-        first = tables[baseline][0][data_set]
+        units = len(tables[baseline][0][data_set].unit_ids)
         start = 0
-        for counts in resample_counts(len(first.unit_ids), resamples, seed=seed + place):
+        for counts in resample_counts(units, resamples, seed=seed + place):
             part = slice(start, start + len(counts))
             start += len(counts)
             for system, seeds in tables.items():
-                for run in seeds:
+                for number, run in enumerate(seeds):
                     result = run[data_set]
                     columns = result.columns_of(result.primary)
-                    weight = len(seeds) * len(names)
-                    means[system][part] += statistic_value(result.statistic, columns, counts) / weight
+                    means[system][number, part] += statistic_value(result.statistic, columns, counts) / len(names)
     return {system: values - means[baseline] for system, values in means.items() if system != baseline}
 
 

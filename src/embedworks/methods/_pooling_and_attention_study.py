@@ -173,7 +173,7 @@ def _family_findings(
         findings.append(
             Finding(
                 name=f"model-5-{task}",
-                claim=f"{claim} (paired bootstrap over units, Holm; too few data sets for a Wilcoxon test)",
+                claim=f"{claim} (paired bootstrap over seeds and units, Holm; too few data sets for a Wilcoxon test)",
                 measured=_numbers(rows[task][multi]),
                 verdict=verdict_over_seeds(rows[task][multi], seeds, sign=sign),
                 published={"difference": PUBLISHED[multi][task]},
@@ -205,13 +205,13 @@ def _family_row(row: SeededRow) -> dict[str, Any]:
         "data_sets": row.data_sets,
         "mean": _points(row.mean),
         "sd": _points(row.sd),
-        "difference": _points(row.difference),
+        "difference": "" if row.difference is None else _points(row.difference),
         "interval_95": "" if row.low is None else [_points(row.low), _points(row.high)],
         "interval_over": row.interval_over,
-        "wilcoxon_p": row.wilcoxon_p,
-        "wilcoxon_p_holm": row.wilcoxon_p_holm,
+        "wilcoxon_p": "" if row.wilcoxon_p is None else row.wilcoxon_p,
+        "wilcoxon_p_holm": "" if row.wilcoxon_p_holm is None else row.wilcoxon_p_holm,
         "star": star,
-        "bootstrap_p_holm": row.bootstrap_p_holm,
+        "bootstrap_p_holm": "" if row.bootstrap_p_holm is None else row.bootstrap_p_holm,
         "published_difference": PUBLISHED.get(row.system, {}).get(row.family, ""),
     }
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from embedworks.foundation import (
@@ -140,7 +141,10 @@ def pretrain_causal_decoder(
     }
     LOCAL_FILES.make_directory(target.parent)
     with staged_directory(target, metadata={"pretraining": facts}, overwrite=True) as staging:
-        model.base_model.save_pretrained(staging)
+        # save_pretrained would show a bar; a decoder of this size is one small file, so it is written directly.
+        model.base_model.config.save_pretrained(staging)
+        weights = {name: tensor.contiguous() for name, tensor in model.base_model.state_dict().items()}
+        save_file(weights, staging / "model.safetensors", metadata={"format": "pt"})
         tokenizer.save_pretrained(staging)
     return PretrainedDecoder(path=target, **facts)
 
