@@ -173,6 +173,27 @@ def test_a_design_overfits_one_batch(name: str, decoder: Path) -> None:
     assert (vectors @ positives.T).argmax(axis=1).tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("multi-layer-bidirectional", {"layer_weight_mode": "mul"}),
+        ("multi-layer-bidirectional", {"layer_weight_mode": "scalar"}),
+        ("multi-layer-causal", {"layer_weight_mode": "mean"}),
+        ("last-layer-causal", {"last_layer_scope": "eos"}),
+        ("last-layer-bidirectional", {"zero_init_output": True}),
+        ("multi-layer-bidirectional", {"lora": True, "learning_rate": 2e-2}),
+    ],
+)
+def test_every_option_learns(name: str, changes: dict[str, Any], decoder: Path, tmp_path: Path) -> None:
+    encoder = train(decoder, name, **changes)
+    settings = encoder.training_settings
+    assert settings["last_loss"] < 0.7 * settings["first_loss"]
+    encoder.save(tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    expected = encoder.encode(PAIRS.queries, precision="float32")
+    assert np.allclose(loaded.encode(PAIRS.queries, precision="float32"), expected, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", [name for name in FIVE if "layer" in name])
 def test_gradients_reach_every_weight_of_the_pooler(name: str, decoder: Path) -> None:
     before = dict(build_design(tiny_config(decoder, name)).model[1].named_parameters())
