@@ -40,6 +40,7 @@ NOTHING = pa.schema([])
             [datetime(2026, 1, 1, 3, tzinfo=UTC)],
         ),
         ([["a"], None], pa.list_(pa.string()), [["a"], None]),
+        ([["b", "a", "b"], None, []], pa.list_(pa.string()), [["b", "a"], None, []]),
         ([{"b", "a"}, []], pa.list_(pa.string()), [["a", "b"], []]),
         (pa.array([["a"], []], pa.large_list(pa.large_string())), pa.list_(pa.string()), [["a"], []]),
         ([None, None], pa.null(), [None, None]),

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedworks.index import Index
-from embedworks.index.postings import bm25_scores, build_postings, default_settings, merged_postings, tokenizer
+from embedworks.index.postings import TermScorer, build_postings, default_settings, merged_postings, tokenizer
 from embedworks.index.terms import ENGLISH_STOPWORDS
 
 SETTINGS = default_settings()
@@ -40,7 +40,7 @@ def test_scores_equal_bm25s(texts: list[str], query: str, cut: int) -> None:
     parts = [part for part in (texts[:cut], texts[cut:]) if part]
     segments = [build_postings(part, cut_words) for part in parts]
     alive = np.ones(len(texts), dtype=np.bool_)
-    scores = bm25_scores(query, segments, alive, SETTINGS)
+    scores = TermScorer(segments, alive, SETTINGS).scores(query)
     if any(cut_words(text) for text in texts):
         np.testing.assert_allclose(scores, reference_scores(texts, query), atol=2e-6)
     else:
@@ -55,19 +55,19 @@ def test_deleted_rows_count_for_nothing_and_merging_changes_nothing(
     parts = [part for part in (rows[:cut], rows[cut:]) if part]
     segments = [build_postings([text for text, _ in part], cut_words) for part in parts]
     alive = np.array([lives for _, lives in rows])
-    scores = bm25_scores(query, segments, alive, SETTINGS)
+    scores = TermScorer(segments, alive, SETTINGS).scores(query)
     left = [text for text, lives in rows if lives]
-    anew = bm25_scores(query, [build_postings(left, cut_words)], np.ones(len(left), dtype=np.bool_), SETTINGS)
+    anew = TermScorer([build_postings(left, cut_words)], np.ones(len(left), dtype=np.bool_), SETTINGS).scores(query)
     np.testing.assert_allclose(scores[alive], anew, rtol=1e-12)
     kept = [np.flatnonzero([lives for _, lives in part]) for part in parts]
     merged = merged_postings(list(zip(segments, kept, strict=True)))
-    again = bm25_scores(query, [merged], np.ones(len(left), dtype=np.bool_), SETTINGS)
+    again = TermScorer([merged], np.ones(len(left), dtype=np.bool_), SETTINGS).scores(query)
     np.testing.assert_array_equal(again, anew)
 
 
 def test_the_formula_by_hand() -> None:
     postings = build_postings(["dune dune kelp", "kelp", None], tokenizer(SETTINGS))
-    scores = bm25_scores("Dune", [postings], np.ones(3, dtype=np.bool_), SETTINGS)
+    scores = TermScorer([postings], np.ones(3, dtype=np.bool_), SETTINGS).scores("Dune")
     idf = np.log(1 + (3 - 1 + 0.5) / (1 + 0.5))
     mean_length = 4 / 3
     assert scores == pytest.approx([idf * 2 / (2 + 1.5 * (0.25 + 0.75 * 3 / mean_length)), 0, 0])

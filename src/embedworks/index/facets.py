@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import pyarrow as pa
@@ -30,10 +29,10 @@ def value_counts(snapshot: Snapshot, name: str, where: str | None) -> dict[Any, 
     if name not in schema.names:
         raise unknown_attribute(name, {field.name: field.type for field in schema}, where="facets")
     column = snapshot.table.column(name).filter(pa.array(snapshot.passing(where)))
-    counts: Counter[Any] = Counter()
     if pa.types.is_list(column.type):
-        for members in column.to_pylist():
-            counts.update(set(members or ()))
-    elif not pa.types.is_null(column.type):
-        counts.update({pair["values"]: pair["counts"] for pair in pc.value_counts(column.drop_null()).to_pylist()})
+        # The door has taken repeated members out of the sets, so a member stands once in a row.
+        column = pa.chunked_array([chunk.flatten() for chunk in column.chunks], pa.string())
+    if pa.types.is_null(column.type):
+        return {}
+    counts = {pair["values"]: pair["counts"] for pair in pc.value_counts(column.drop_null()).to_pylist()}
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))

@@ -169,7 +169,7 @@ def checked_attributes(attributes: Columns | None, rows: int, schema: pa.Schema)
         schema: The attributes the index has already; new names extend it.
 
     Returns:
-        A table of the given columns; NaN has become null, as in SQL.
+        A table of the given columns; NaN has become null, as in SQL; a set holds each member once.
 
     Raises:
         InputError: A name is reserved or occurs twice, a length or type is wrong, or a type differs from the index's.
@@ -247,6 +247,11 @@ def _stored_column(column: pa.Array, where: str) -> pa.Array:
     if pa.types.is_list(target) and column.flatten().null_count:
         row = pc.list_parent_indices(column).filter(pc.is_null(column.flatten()))[0].as_py()
         raise InputError("a set holds a null", where=f"{where}, row {row}", mend="leave the null out")
+    if pa.types.is_list(target):
+        members = pa.table({"row": pc.list_parent_indices(column), "member": column.flatten()})
+        if members.group_by(["row", "member"]).aggregate([]).num_rows < members.num_rows:
+            sets = [None if members is None else list(dict.fromkeys(members)) for members in column.to_pylist()]
+            column = pa.array(sets, target)
     return column
 
 

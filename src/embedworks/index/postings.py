@@ -133,49 +133,52 @@ def _assembled(
     return Postings(pa.array(names, pa.string()).take(pa.array(held)), starts, entries[:, order], lengths)
 
 
-def bm25_scores(
-    query: str,
-    segments: Sequence[Postings],
-    alive: NDArray[np.bool_],
-    settings: LexicalSettings,
-) -> NDArray[np.float64]:
-    """Score every row against a query.
-
-    ``idf = ln(1 + (N - df + 0.5) / (df + 0.5))`` times ``tf / (tf + k1 (1 - b + b length / mean length))``, summed
-    over the query's terms, a repeated term as often as it occurs. N, df and the mean length are those of the live rows.
+class TermScorer:
+    """BM25 over the live rows of some segments; what does not depend on the query is computed once.
 
     Args:
-        query: Any text.
         segments: The postings of all segments, in the order of their rows.
         alive: Which rows have not been deleted, shape (rows,).
         settings: Token pattern, stop words, k1 and b.
-
-    Returns:
-        float64, shape (rows,); zero where no term of the query occurs.
     """
-    scores = np.zeros(len(alive))
-    live_rows = int(alive.sum())
-    if live_rows == 0:
+
+    def __init__(self, segments: Sequence[Postings], alive: NDArray[np.bool_], settings: LexicalSettings) -> None:
+        self._segments, self._alive = segments, alive
+        self._tokenize = tokenizer(settings)
+        self._firsts = np.cumsum([0, *(len(segment.lengths) for segment in segments)])
+        self._live_rows = int(alive.sum())
+        lengths = np.concatenate([np.zeros(0, dtype=np.int32), *(segment.lengths for segment in segments)])
+        live_terms = int(lengths[alive].sum())
+        mean_length = live_terms / self._live_rows if live_terms else 1.0
+        self._saturation = settings.k1 * (1 - settings.b + settings.b * lengths / mean_length)
+
+    def scores(self, query: str) -> NDArray[np.float64]:
+        """Score every row against a query.
+
+        ``idf = ln(1 + (N - df + 0.5) / (df + 0.5))`` times ``tf / (tf + k1 (1 - b + b length / mean length))``, summed
+        over the query's terms, a repeated term as often as it occurs. N, df and the mean length are those of the live
+        rows.
+
+        Args:
+            query: Any text.
+
+        Returns:
+            float64, shape (rows,); zero where no term of the query occurs.
+        """
+        scores = np.zeros(len(self._alive))
+        for term, occurrences in Counter(self._tokenize(query)).items():
+            found = [
+                (first, entries)
+                for first, segment in zip(self._firsts, self._segments, strict=False)
+                if (entries := segment.of(term)) is not None
+            ]
+            if not found:
+                continue
+            rows = np.concatenate([first + entries[0] for first, entries in found])
+            counts = np.concatenate([entries[1] for _, entries in found])
+            frequency = int(self._alive[rows].sum())
+            if frequency == 0:
+                continue
+            idf = np.log1p((self._live_rows - frequency + 0.5) / (frequency + 0.5))
+            scores[rows] += occurrences * idf * counts / (counts + self._saturation[rows])
         return scores
-    firsts = np.cumsum([0, *(len(segment.lengths) for segment in segments)])
-    lengths = np.concatenate([segment.lengths for segment in segments])
-    mean_length = lengths[alive].mean()
-    if mean_length == 0:
-        return scores
-    saturation = settings.k1 * (1 - settings.b + settings.b * lengths / mean_length)
-    for term, occurrences in Counter(tokenizer(settings)(query)).items():
-        found = [
-            (first, entries)
-            for first, segment in zip(firsts, segments, strict=False)
-            if (entries := segment.of(term)) is not None
-        ]
-        if not found:
-            continue
-        rows = np.concatenate([first + entries[0] for first, entries in found])
-        counts = np.concatenate([entries[1] for _, entries in found])
-        frequency = int(alive[rows].sum())
-        if frequency == 0:
-            continue
-        idf = np.log1p((live_rows - frequency + 0.5) / (frequency + 0.5))
-        scores[rows] += occurrences * idf * counts / (counts + saturation[rows])
-    return scores

@@ -16,7 +16,6 @@ from embedworks.index.exact import Ranking, best_first, cosines, exact_rankings,
 from embedworks.index.fusion import fused_scores
 from embedworks.index.graph import GRAPH_ANSWER, GRAPH_ROWS, GRAPH_SHARE
 from embedworks.index.intake import checked_count, checked_query
-from embedworks.index.postings import bm25_scores
 from embedworks.index.snapshot import Snapshot
 
 
@@ -197,10 +196,7 @@ class _Group:
 
     def _by_terms(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the passing rows with a term of the query, and the scores of all rows."""
-        settings = self.snapshot.manifest.lexical
-        assert settings is not None
-        postings = [segment.postings for segment in self.snapshot.segments if segment.postings is not None]
-        scores = bm25_scores(text, postings, self.snapshot.alive, settings)
+        scores = self.snapshot.terms.scores(text)
         return np.flatnonzero((scores > 0) & self.passing), scores
 
     def _by_vector(self, vectors: NDArray[np.float64], k: int) -> list[Ranking]:

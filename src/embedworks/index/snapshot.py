@@ -16,6 +16,7 @@ from embedworks.foundation import StorageError
 from embedworks.index.graph import Graph
 from embedworks.index.manifest import Manifest, StoredFile, check_file, read_manifest
 from embedworks.index.masks import passing_rows
+from embedworks.index.postings import TermScorer
 from embedworks.index.segments import Segment, open_segment, reopened_segment
 from embedworks.index.where import parse_where
 
@@ -79,6 +80,14 @@ class Snapshot:
             return self.alive
         mask: NDArray[np.bool_] = self._masks(where)
         return mask
+
+    @cached_property
+    def terms(self) -> TermScorer:
+        """The lexical side."""
+        settings = self.manifest.lexical
+        assert settings is not None
+        postings = [segment.postings for segment in self.segments if segment.postings is not None]
+        return TermScorer(postings, self.alive, settings)
 
     @cached_property
     def _batches(self) -> list[pa.RecordBatch]:
