@@ -25,7 +25,18 @@ def test_methods(run) -> None:
 
 def test_fit_then_encode_index_search(run, pairs_file: Path, items_file: Path, tmp_path: Path) -> None:
     fitted = _document(
-        run("fit", pairs_file, "--method", "contrastive", "--out", tmp_path / "model", "--max-minutes", "0.1", "--json", "-")
+        run(
+            "fit",
+            pairs_file,
+            "--method",
+            "contrastive",
+            "--out",
+            tmp_path / "model",
+            "--max-minutes",
+            "0.1",
+            "--json",
+            "-",
+        )
     )
     assert fitted["dimension"] == 384
     assert (tmp_path / "model" / "model.safetensors").is_file()
@@ -36,7 +47,9 @@ def test_fit_then_encode_index_search(run, pairs_file: Path, items_file: Path, t
     assert report["texts"] == 60
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
 
-    built = _document(run("index", items_file, "--model", tmp_path / "model", "--out", tmp_path / "my.index", "--json", "-"))
+    built = _document(
+        run("index", items_file, "--model", tmp_path / "model", "--out", tmp_path / "my.index", "--json", "-")
+    )
     assert built["items"] == 60
     assert set(built["attributes"]) == {"words", "kind", "year"}
 
@@ -62,7 +75,9 @@ def test_evaluate_and_compare(run, data_folder: Path, tmp_path: Path) -> None:
     for name in ("run_a", "run_b"):
         outcome = run("evaluate", "minilm", "--on", "cranfield", "--system", name, "--json", tmp_path / f"{name}.json")
         assert outcome.code == 0, outcome
-    comparisons = _document(run("compare", tmp_path / "run_a.json", tmp_path / "run_b.json", "--json", "-"))["comparisons"]
+    comparisons = _document(run("compare", tmp_path / "run_a.json", tmp_path / "run_b.json", "--json", "-"))[
+        "comparisons"
+    ]
     assert comparisons
     assert "cranfield" in run("compare", tmp_path / "run_a.json", tmp_path / "run_b.json").out
 

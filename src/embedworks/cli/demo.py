@@ -20,7 +20,7 @@ def demo(
     folder: Path = Path(".embedworks/demo"),
     serve: bool = True,
     port: int = 8765,
-    max_entries: int = 8_000,
+    max_entries: int = 14_000,
     training_minutes: float = 1.6,
     json: JsonTarget = None,
 ) -> None:

@@ -36,7 +36,7 @@ _TOKENS_INDEXED = 128
 class Plan:
     """How much of everything the demonstration does; the defaults fit five minutes on two cores."""
 
-    max_entries: int = 8_000
+    max_entries: int = 14_000
     """Largest number of docstrings read."""
     training_minutes: float = 1.6
     """Wall time of training."""
