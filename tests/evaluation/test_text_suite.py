@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from embedworks.data import Corpus, Judged, Labelled, ScoredPairs
+from embedworks.data import STS_CLEAN_OF_STSB, Corpus, Judged, Labelled, ScoredPairs
 from embedworks.evaluation import (
     evaluate_classification,
     evaluate_clustering,
     evaluate_retrieval,
     evaluate_sts,
 )
-from embedworks.evaluation.text_suite import STS_CLEAN_OF_STSB, TextSuite
+from embedworks.evaluation.text_suite import TextSuite
 from embedworks.foundation.randomness import random_generator
 
 

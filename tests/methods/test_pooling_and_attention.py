@@ -381,6 +381,7 @@ def test_the_quick_scale_gives_an_honest_report(data_folder: Path, tmp_path: Pat
     # One seed and a few steps resolve nothing, and the report must say so.
     study = ("sts-gain", "model-5-over-model-4", "model-5-retrieval", "model-5-classification", "model-5-clustering")
     assert all(verdict[name] is Verdict.NOT_RESOLVABLE for name in study)
+    assert verdict["non-last-layers"] is not Verdict.NOT_SHOWN
     runs = again.tables["runs"]
     assert [row["design"] for row in runs] == list(DESIGNS)
     assert {row["family"] for row in again.tables["families"]} == {"sts", "classification", "retrieval", "clustering"}

@@ -1,4 +1,4 @@
-"""Every method has the touch points CONTRIBUTING names: settings, a test, a page, a measured result, a changelog line."""
+"""Every method has the touch points CONTRIBUTING names: settings, test, page, measured result, changelog line."""
 
 from __future__ import annotations
 

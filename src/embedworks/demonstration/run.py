@@ -191,14 +191,16 @@ def _column(rows: Sequence[tuple[str, ...]], place: int) -> list[str]:
 
 def _index(corpus: Corpus, tuned: Any, folder: Path, weight: float, *, progress: bool) -> Index:
     from embedworks.data import Corpus
-    from embedworks.index import build_index
+    from embedworks.index import Fusion, build_index
 
     # The name is what people often search for, and the docstring seldom holds it.
     texts = [f"{name}\n{text}" for name, text in zip(corpus.ids, corpus.texts, strict=True)]
     attributes = {name: corpus.attributes[name].to_pylist() for name in corpus.attributes.column_names}
     named = Corpus.from_columns(corpus.ids, texts, attributes)
     vectors = tuned.encode(texts, progress=progress)
-    return build_index(named, vectors, folder / INDEX_NAME, model=str((folder / MODEL_NAME).resolve()))
+    index = build_index(named, vectors, folder / INDEX_NAME, model=str((folder / MODEL_NAME).resolve()))
+    index.set_fusion(Fusion(method="score", vector_weight=weight))
+    return index
 
 
 def _ask(index: Index, tuned: Any) -> list[tuple[str, str, Answer]]:

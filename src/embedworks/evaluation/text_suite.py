@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 import numpy as np
 
@@ -19,22 +18,6 @@ from embedworks.evaluation.result import Result
 from embedworks.evaluation.retrieval import evaluate_retrieval
 from embedworks.evaluation.sts import evaluate_sts
 from embedworks.foundation.protocols import Encoder
-
-STS_CLEAN_OF_STSB: Final = (
-    "2012.OnWN.test",
-    "2012.SMTeuroparl.test",
-    "2012.SMTnews.test",
-    "2013.FNWN.test",
-    "2013.OnWN.test",
-    "2014.OnWN.test",
-    "2014.tweet-news.test",
-    "2015.answers-students.test",
-    "2015.belief.test",
-    "2016.plagiarism.test",
-    "2016.postediting.test",
-    "2016.question-question.test",
-)
-"""The sets of ``sts12-16`` without a pair of STS-B: the only ones to judge by where a model has seen STS-B."""
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,8 @@ class StudyData:
     @classmethod
     def load(cls, size: StudySize) -> StudyData:
         """Load the five data sets; STS sets that overlap with the training data are left out of the suite."""
-        from embedworks.data import load_data_set
-        from embedworks.evaluation.text_suite import STS_CLEAN_OF_STSB, TextSuite
+        from embedworks.data import STS_CLEAN_OF_STSB, load_data_set
+        from embedworks.evaluation.text_suite import TextSuite
 
         names = ("stsb-en", "sts12-16", "banking77", "cranfield", "dbpedia-entity-5k")
         sets: dict[str, dict[str, Any]] = {name: dict(load_data_set(name)) for name in names}

@@ -13,7 +13,8 @@ from __future__ import annotations
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -96,13 +97,14 @@ def fit(data: Pairs, config: Config, *, out: Path | None = None, progress: bool 
     seed_everything(config.seed)
     encoder = load(config.backbone)
     if config.hard_negatives and data.negatives is None:
-        data, _ = mine_hard_negatives(
-            data,
-            lambda texts: encoder.encode(texts, progress=progress),
-            negatives_per_query=config.hard_negatives,
-            margin=config.mining_margin,
-            seed=config.seed,
-        )
+        with reading_at_most(encoder, config.max_tokens):
+            data, _ = mine_hard_negatives(
+                data,
+                lambda texts: encoder.encode(texts, progress=progress),
+                negatives_per_query=config.hard_negatives,
+                margin=config.mining_margin,
+                seed=config.seed,
+            )
     run_folder = None if out is None else out.with_name(f"{out.name}.training")
     log = fit_pairs(encoder.model, data, training_settings(config), out=run_folder, progress=progress)
     encoder.training_settings = {
@@ -117,6 +119,17 @@ def fit(data: Pairs, config: Config, *, out: Path | None = None, progress: bool 
         encoder.save(out)
         shutil.rmtree(run_folder)
     return encoder
+
+
+@contextmanager
+def reading_at_most(encoder: TextEncoder, tokens: int) -> Iterator[None]:
+    """Let the encoder read no more of a text than training will, while the block runs."""
+    longest = encoder.model.max_seq_length
+    encoder.model.max_seq_length = tokens if longest is None else min(tokens, longest)
+    try:
+        yield
+    finally:
+        encoder.model.max_seq_length = longest
 
 
 def training_settings(config: Config) -> TrainingSettings:
