@@ -21,11 +21,11 @@ def bench(what: tyro.conf.Positional[Literal["encode"]], *, rounds: int = 7, jso
         rounds: Number of rounds; each runs every arm once in random order.
         json: Where to write the figures as JSON; - is standard output.
     """
-    from embedworks.encoders.engine import benchmark
+    from embedworks.encoders.engine.benchmark import run, table
 
-    figures = benchmark.run(rounds=rounds, progress=True)
+    figures = run(rounds=rounds, progress=True)
 
     def render(console: Console) -> None:
-        console.print(benchmark.table(figures))
+        console.print(table(figures))
 
     emit(figures, json_target=json, render=render)

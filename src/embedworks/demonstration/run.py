@@ -29,7 +29,7 @@ QUERIES: tuple[tuple[str, str], ...] = (
 """What the last step asks: a text and a filter each."""
 
 _VALIDATION_SHARE = 0.12
-_TOKENS_INDEXED = 128
+_TOKENS_READ = 64
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Plan:
 
     max_entries: int = 14_000
     """Largest number of docstrings read."""
-    training_minutes: float = 1.6
+    training_minutes: float = 1.4
     """Wall time of training."""
     training_tokens: int = 64
     """Longest text in training and judging, in tokens."""
@@ -121,7 +121,7 @@ def demonstrate(
     with step("judge", "4  Judging BM25, the untuned encoder, the tuned encoder and the hybrid"):
         untuned = load("minilm")
         for encoder in (untuned, tuned):
-            encoder.model.max_seq_length = _TOKENS_INDEXED
+            encoder.model.max_seq_length = _TOKENS_READ
         choice = choose_hybrid(tuned, validation)
         judgements = [
             judge(untuned, tuned, choice, judged, data_set=name, progress=progress)
