@@ -129,8 +129,7 @@ def start(index: Index, encoder: WordEncoder) -> Iterator[Callable[..., RunningS
     yield start_server
     encoder.gate.set()
     for server in running:
-        if server.thread.is_alive():
-            server.stop()
+        server.stop()
 
 
 @pytest.fixture

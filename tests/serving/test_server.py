@@ -81,6 +81,17 @@ def test_a_request_whose_client_left_is_never_encoded(start: Any, encoder: Any) 
     assert "embedworks_encode_abandoned_total 1" in server.client.get("/metrics").text
 
 
+def test_answers_do_not_wait_for_acknowledgements(start: Any) -> None:
+    server = start()
+    server.client.get("/health")
+    waits = []
+    for _ in range(20):
+        began = time.perf_counter()
+        server.client.get("/health")
+        waits.append(time.perf_counter() - began)
+    assert min(waits) < 0.03  # Nagle's algorithm against delayed acknowledgements costs 0.04 s, every time
+
+
 def test_garbage_on_the_wire_is_answered_and_forgotten(start: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
     server = start()

@@ -64,8 +64,8 @@ function request() {
 
 async function refreshFacets() {
   const where = whereOf(state);
+  facets?.abort(); // also when the drawn ones are right again: an answer under way would put wrong ones in their place
   if (facetsOf === where || about.attributes.length === 0) return;
-  facets?.abort();
   facets = new AbortController();
   const { signal } = facets;
   const filtered = (expression) => (expression ? [["where", expression]] : []);
