@@ -16,7 +16,7 @@ from sentence_transformers import SentenceTransformer
 from embedworks.encoders.engine import encode_texts, encode_to_file
 from embedworks.foundation import FileOperations, InputError, NonFiniteError, StorageError
 
-WINDOW = 8
+WINDOW = 16
 TEXTS = [f"stone {row % 30} " + "river " * (row % 7) for row in range(60)]
 
 
@@ -98,7 +98,7 @@ def test_a_kill_before_any_effect_loses_nothing_acknowledged(
     recording = Counting()
     (tmp_path / "count").mkdir()
     attempt(tmp_path / "count", recording)
-    assert len(recording.effects) > 30
+    assert len(recording.effects) > 24
     computed = rows_computed(model)
     for effect in range(len(recording.effects)):
         folder = tmp_path / f"kill-{effect}"
@@ -203,7 +203,7 @@ def test_damage_is_refused_unless_it_may_be_overwritten(
         ({"overflow": "chunk"}, "other overflow"),
         ({"precision": "auto"}, "other precision"),
         ({"batch_tokens": 77}, "other batch_tokens"),
-        ({"window": 16}, "other window"),
+        ({"window": 32}, "other window"),
         ({"model": "trained"}, "other model"),
         ({"model": "shorter"}, "other model"),
     ],
@@ -302,7 +302,7 @@ for number, point in enumerate(json.loads(sys.argv[3])):
     folder.mkdir()
     child = os.fork()
     if not child:
-        encode_to_file(model, texts, folder / "v.npy", precision="float32", window=8, files=Kill(*point))
+        encode_to_file(model, texts, folder / "v.npy", precision="float32", window=16, files=Kill(*point))
         os._exit(0)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, (point, status)
@@ -338,5 +338,5 @@ def test_sigkill_and_reopen(tiny_directory: Path, model: SentenceTransformer, tm
         assert report.resumed == already[-1]
         assert sum(computed) == len(set(TEXTS)) - len(set(TEXTS[: already[-1]]))
         assert (folder / "v.npy").read_bytes() == whole
-    # First window 2 texts, then 8 each. A kill of the process alone does not take written bytes from the page cache.
-    assert already == [0, 18, 10, 18, 60]
+    # First window 4 texts, then 16 each. A kill of the process alone does not take written bytes from the page cache.
+    assert already == [0, 36, 20, 36, 60]

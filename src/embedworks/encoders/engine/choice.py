@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SAMPLE: Final = 8
+_LEAST_SAMPLE: Final = 4
+_LARGEST_SAMPLE: Final = 16
+_TEXTS_A_SAMPLED_ONE: Final = 32
 _FEW_TOKENS: Final = 2048
 """Below this a converted copy and its check cost more than they save; a single query stays as quick as it can be."""
 
@@ -45,8 +47,8 @@ class Choice(Settled):
 def choose(model: SentenceTransformer, window: TokenWindow, requested: Precision) -> Choice:
     """Choose for a run, from what was asked for, the hardware, and the first window of texts.
 
-    Half precision is taken only after up to eight of the texts, of all lengths, were computed both ways and every
-    cosine is at least 0.999.
+    Half precision is taken only after some of the texts (one in 32, at least 4, at most 16, of all lengths) were
+    computed both ways and every cosine is at least 0.999.
     """
     own = own_precision(model)
     if not can_be_copied(model):
@@ -91,7 +93,8 @@ def _float32_forward(model: SentenceTransformer, window: TokenWindow) -> Forward
 def _verified(model: SentenceTransformer, window: TokenWindow, half: ComputePrecision) -> Choice:
     reference = _float32_forward(model, window)
     candidate = prepared_forward(model, half)
-    sample = [window.features(np.asarray([piece])) for piece in window.sample(_SAMPLE)]
+    count = min(max(_LEAST_SAMPLE, len(window.owner) // _TEXTS_A_SAMPLED_ONE), _LARGEST_SAMPLE)
+    sample = [window.features(np.asarray([piece])) for piece in window.sample(count)]
     try:
         cosine = min(least_cosine(candidate(dict(one)), reference(dict(one))) for one in sample)
     except RuntimeError as error:  # an operation that half precision does not have
