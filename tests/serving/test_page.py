@@ -152,7 +152,7 @@ def documentation(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     from embedworks.index import build_index
 
     packages = [package for package in installed_packages() if package.package in PACKAGES]
-    corpus = read_documentation(packages, max_entries=3_000 if WRITE_PICTURES else 300)
+    corpus = read_documentation(packages, max_entries=1_200 if WRITE_PICTURES else 300)
     encoder = load("minilm", max_length=48)
     path = tmp_path_factory.mktemp("page") / "documentation.index"
     return build_index(corpus, encoder.encode(corpus.texts), path), encoder
@@ -402,7 +402,7 @@ class TestPage:
     def test_pictures(self, start: Any, visit: Any, documentation: Any, tmp_path: Path, scheme: str) -> None:
         index, encoder = documentation
         server = start(index=index, encoder=encoder, title="Python documentation")
-        page = visit(server, "?q=fill+gaps+in+a+table+of+numbers&is.kind=class&is.kind=function", scheme=scheme)
+        page = visit(server, "?q=solve+a+system+of+linear+equations&is.kind=class&is.kind=function", scheme=scheme)
         page.locator(".result").nth(4).wait_for()
         until(
             page, "document.fonts.status === 'loaded' && document.querySelectorAll('[data-facet]:checked').length === 2"
