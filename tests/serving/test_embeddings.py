@@ -235,3 +235,21 @@ def test_every_answer_carries_a_request_id(start: Any) -> None:
     ids = {answer.headers["x-request-id"] for answer in answers}
     assert len(ids) == 2
     assert json.loads(answers[1].content)["error"]["code"] == "invalid_value"
+
+
+def test_the_packaged_model_gives_the_library_calls_vectors_whoever_shares_the_batch(
+    start: Any, connect: Any, tmp_path: Any
+) -> None:
+    from embedworks.encoders import load
+    from embedworks.index import Index
+
+    encoder = load("minilm", max_length=32)
+    client = connect(start(encoder=encoder, index=Index.create(tmp_path / "empty.index", dimension=384)))
+    texts = [f"{'a longer text ' * (number % 5)}number {number}, 🍎 and élan" for number in range(12)]
+    expected = encoder.encode(texts, precision="float32")
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda text: client.embeddings.create(model="minilm", input=text), texts))
+    np.testing.assert_allclose([answer.data[0].embedding for answer in answers], expected, atol=1e-6, rtol=0)
+    tokenizer = encoder.model.tokenizer
+    lengths = [len(tokenizer(text, truncation=True, max_length=32)["input_ids"]) for text in texts]
+    assert [answer.usage.prompt_tokens for answer in answers] == lengths
