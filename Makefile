@@ -46,7 +46,7 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[lora,test,check,docs]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[lora,mteb,test,check,docs]"
 	touch $@ $(VENV)/.installed
 
 clean:
