@@ -41,8 +41,13 @@ def demo(
     done = demonstrate(folder, plan, progress=True, announce=notice)
     emit(_document(done), json_target=json, render=lambda console: _render(console, done))
     if serve:
-        notice(f"6  Serving at http://127.0.0.1:{port}  (Ctrl-C ends it)")
-        api.serve(done.index, port=port, report=done.report_path)
+        api.serve(
+            done.index,
+            port=port,
+            report=done.report_path,
+            title="Python documentation",
+            announce=lambda address: notice(f"6  Serving at {address}  (Ctrl-C ends it)"),
+        )
     else:
         notice(f'Search it with: embedworks search {done.index_path} "your query"')
         notice(f"Serve it with:  embedworks serve {done.index_path} --report {done.report_path}")

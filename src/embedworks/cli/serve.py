@@ -6,6 +6,8 @@ from pathlib import Path
 
 import tyro
 
+from embedworks.cli.output import notice
+
 
 def serve(
     index: tyro.conf.Positional[Path],
@@ -15,6 +17,7 @@ def serve(
     port: int = 8765,
     api_key_file: Path | None = None,
     report: Path | None = None,
+    title: str = "embedworks",
 ) -> None:
     """Serve an index: a page to search it by, a search API, and OpenAI-compatible embeddings.
 
@@ -25,7 +28,17 @@ def serve(
         port: Port to listen on.
         api_key_file: File holding the key that clients must send as a bearer token.
         report: Directory with the comparison to show on the page.
+        title: Heading of the page.
     """
     from embedworks import api
 
-    api.serve(index, model=model, host=host, port=port, api_key_file=api_key_file, report=report)
+    api.serve(
+        index,
+        model=model,
+        host=host,
+        port=port,
+        api_key_file=api_key_file,
+        report=report,
+        title=title,
+        announce=lambda address: notice(f"Serving at {address}  (Ctrl-C ends it)"),
+    )
