@@ -71,15 +71,19 @@ def test_search_modes_find_the_topic(run, index_folder: Path, mode: str) -> None
     assert " ms, " in rendered.out
 
 
-def test_evaluate_and_compare(run, data_folder: Path, tmp_path: Path) -> None:
+def test_evaluate_gives_the_published_value_and_compare_reads_it(run, data_folder: Path, tmp_path: Path) -> None:
     for name in ("run_a", "run_b"):
-        outcome = run("evaluate", "minilm", "--on", "cranfield", "--system", name, "--json", tmp_path / f"{name}.json")
+        outcome = run("evaluate", "minilm", "--on", "stsb-en", "--system", name, "--json", tmp_path / f"{name}.json")
         assert outcome.code == 0, outcome
-    comparisons = _document(run("compare", tmp_path / "run_a.json", tmp_path / "run_b.json", "--json", "-"))[
-        "comparisons"
-    ]
-    assert comparisons
-    assert "cranfield" in run("compare", tmp_path / "run_a.json", tmp_path / "run_b.json").out
+    (result,) = json.loads((tmp_path / "run_a.json").read_text())["results"]
+    assert result["primary"] == "spearman"
+    assert abs(result["points"] - 82.03) <= 0.05, "the published value of all-MiniLM-L6-v2"
+    files = (tmp_path / "run_a.json", tmp_path / "run_b.json")
+    (comparison,) = _document(run("compare", *files, "--json", "-"))["comparisons"]
+    assert [row["system"] for row in comparison["rows"]] == ["run_a", "run_b"]
+    assert comparison["rows"][1]["difference"] == 0.0
+    assert not comparison["rows"][1]["significant"]
+    assert "stsb-en" in run("compare", *files).out
 
 
 def test_data_lists_and_verifies(run, data_folder: Path) -> None:
