@@ -17,7 +17,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 from embedworks.encoders import packaged_minilm
-from embedworks.encoders.engine import choice
+from embedworks.encoders.engine import choice, precision
 
 WORDS = [
     "stone",
@@ -93,3 +93,9 @@ def one_by_one() -> Callable[..., NDArray[np.float32]]:
 def always_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have few tokens computed as many are: by a prepared copy."""
     monkeypatch.setattr(choice, "_FEW_TOKENS", 0)
+
+
+@pytest.fixture
+def bfloat16_is_native(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this processor has; emulated bfloat16 gives the same numbers, slowly."""
+    monkeypatch.setattr(precision, "native_bfloat16", lambda: True)

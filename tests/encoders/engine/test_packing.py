@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from transformers import BertConfig
+from transformers.models.bert.modeling_bert import BertIntermediate
 
 from embedworks.encoders.engine import packing
 from embedworks.encoders.engine.packing import PackedLinear, pack_linear_layers, packing_works
@@ -34,6 +36,29 @@ def test_only_plain_layers_of_some_size_are_packed() -> None:
     assert isinstance(model["plain"], PackedLinear)
     assert model["plain"].weight is weight
     assert [type(model[name]) for name in ("own", "small", "hooked")] == [Own, nn.Linear, nn.Linear]
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu", "gelu_python"])
+def test_an_exact_gelu_is_computed_with_its_layer(activation: str) -> None:
+    torch.manual_seed(0)
+    config = BertConfig(hidden_size=64, intermediate_size=96, hidden_act=activation)
+    layer = BertIntermediate(config)
+    states = torch.randn(3, 5, 64)
+    with torch.inference_mode():
+        expected = layer(states)
+        assert pack_linear_layers(layer) == 1
+        torch.testing.assert_close(layer(states), expected, atol=2e-6, rtol=1e-5)
+        assert layer(states[:0]).shape == (0, 5, 96)
+    assert isinstance(layer.intermediate_act_fn, nn.Identity) == (activation == "gelu")
+
+
+def test_a_gelu_with_a_hook_stays() -> None:
+    layer = BertIntermediate(BertConfig(hidden_size=64, intermediate_size=96))
+    seen: list[int] = []
+    layer.intermediate_act_fn.register_forward_hook(lambda *_: seen.append(1))
+    pack_linear_layers(layer)
+    layer(torch.randn(2, 64))
+    assert seen
 
 
 def test_large_models_are_not_doubled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,6 @@ from embedworks.encoders.engine import choice, encode_texts, native_bfloat16, pr
 from embedworks.encoders.engine.precision import half_precision, least_cosine
 
 
-@pytest.fixture
-def bfloat16_is_native(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever this processor has; emulated bfloat16 gives the same numbers, slowly."""
-    monkeypatch.setattr(precision, "native_bfloat16", lambda: True)
-
-
 class Brittle(nn.Module):
     """Multiplies by a large number what half precision rounds away."""
 
@@ -106,13 +100,13 @@ def test_a_model_stored_in_half_precision(model: SentenceTransformer, texts: lis
 
 
 def test_the_flags_decide_before_the_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "_bfloat16_speed_up", lambda _threads: 9.0)
+    monkeypatch.setattr(precision, "_bfloat16_speed_up", lambda: 9.0)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False})
     assert not native_bfloat16()
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     assert native_bfloat16()
     assert half_precision(torch.device("cpu")) == "bfloat16"
-    monkeypatch.setattr(precision, "_bfloat16_speed_up", lambda _threads: 1.1)
+    monkeypatch.setattr(precision, "_bfloat16_speed_up", lambda: 1.1)
     assert not native_bfloat16()
     assert half_precision(torch.device("cpu")) is None
 

@@ -60,6 +60,8 @@ def short_text_attention(
     scaling = settings.get("scaling")
     scores = torch.matmul(query * (query.shape[-1] ** -0.5 if scaling is None else scaling), key.transpose(-1, -2))
     if attention_mask is not None:
-        scores.masked_fill_(~attention_mask, torch.finfo(scores.dtype).min)
+        # Rows of a batch have like lengths, so padding hides few columns; only those are written.
+        first = int(attention_mask.flatten(end_dim=-2).all(dim=0).long().argmin())
+        scores[..., first:].masked_fill_(~attention_mask[..., first:], torch.finfo(scores.dtype).min)
     mixed = torch.matmul(torch.softmax(scores, dim=-1), value)
     return mixed.transpose(1, 2).contiguous(), None

@@ -387,10 +387,11 @@ def _seconds(work: Callable[[], None]) -> float:
 
 
 _MEMORY_PROGRAM: Final = """
-import json, resource, sys
+import json, sys
 from embedworks.encoders.engine.benchmark import peak_memory_work
 peak_memory_work(sys.argv[1], json.loads(sys.stdin.read()))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+# Not ru_maxrss, which a process inherits from the one that started it.
+print(next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
 

@@ -14,6 +14,7 @@ from embedworks.encoders.engine.inference import (
     can_be_copied,
     own_precision,
     plain_forward,
+    prepared_copy,
     prepared_forward,
 )
 from embedworks.encoders.engine.packing import packing_works
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LEAST_SAMPLE: Final = 4
-_LARGEST_SAMPLE: Final = 16
-_TEXTS_A_SAMPLED_ONE: Final = 32
+_FIRST_SAMPLE: Final = (32, 4, 16)
+_LATER_SAMPLE: Final = (128, 1, 4)
+"""One text in how many is computed both ways, how many at least, how many at most."""
 _FEW_TOKENS: Final = 2048
 """Below this a converted copy and its check cost more than they save; a single query stays as quick as it can be."""
 
@@ -47,8 +48,8 @@ class Choice(Settled):
 def choose(model: SentenceTransformer, window: TokenWindow, requested: Precision) -> Choice:
     """Choose for a run, from what was asked for, the hardware, and the first window of texts.
 
-    Half precision is taken only after some of the texts (one in 32, at least 4, at most 16, of all lengths) were
-    computed both ways and every cosine is at least 0.999.
+    Half precision is taken only after some of the texts, of all lengths, were computed both ways and every cosine is at
+    least 0.999: one in 32, at least 4, at most 16. A copy that has passed on 16 is tried on fewer of later texts.
     """
     own = own_precision(model)
     if not can_be_copied(model):
@@ -62,7 +63,9 @@ def choose(model: SentenceTransformer, window: TokenWindow, requested: Precision
             logger.warning("computing in float32: %s", reason)
         return _in_float32(model, window, reason)
     if own == half:
-        return Choice(own, "the precision of the model's own weights", None, prepared_forward(model, own))
+        return Choice(
+            own, "the precision of the model's own weights", None, prepared_forward(model, prepared_copy(model, own))
+        )
     if requested == "auto" and window.tokens < _FEW_TOKENS:
         return _in_float32(model, window, "too few tokens for a conversion to pay")
     return _verified(model, window, half)
@@ -75,7 +78,7 @@ def chosen_before(model: SentenceTransformer, window: TokenWindow, earlier: Sett
     elif earlier.precision == "float32":
         forward = _float32_forward(model, window)
     else:
-        forward = prepared_forward(model, earlier.precision)
+        forward = prepared_forward(model, prepared_copy(model, earlier.precision))
     return Choice(earlier.precision, earlier.reason, earlier.minimum_cosine, forward)
 
 
@@ -87,13 +90,15 @@ def _float32_forward(model: SentenceTransformer, window: TokenWindow) -> Forward
     plain = own_precision(model) == "float32"
     if plain and (window.tokens < _FEW_TOKENS or model.device.type != "cpu" or not packing_works(torch.float32)):
         return plain_forward(model)
-    return prepared_forward(model, "float32")
+    return prepared_forward(model, prepared_copy(model, "float32"))
 
 
 def _verified(model: SentenceTransformer, window: TokenWindow, half: ComputePrecision) -> Choice:
     reference = _float32_forward(model, window)
-    candidate = prepared_forward(model, half)
-    count = min(max(_LEAST_SAMPLE, len(window.owner) // _TEXTS_A_SAMPLED_ONE), _LARGEST_SAMPLE)
+    copy = prepared_copy(model, half)
+    candidate = prepared_forward(model, copy)
+    one_in, least, most = _FIRST_SAMPLE if copy.verified < _FIRST_SAMPLE[2] else _LATER_SAMPLE
+    count = min(max(least, len(window.owner) // one_in), most)
     sample = [window.features(np.asarray([piece])) for piece in window.sample(count)]
     try:
         cosine = min(least_cosine(candidate(dict(one)), reference(dict(one))) for one in sample)
@@ -104,4 +109,5 @@ def _verified(model: SentenceTransformer, window: TokenWindow, half: ComputePrec
         reason = f"in {half} the least cosine to float32 is {cosine:.5f} on {len(sample)} of the texts"
         logger.warning("computing in float32: %s", reason)
         return Choice("float32", reason, cosine, reference)
+    copy.verified += len(sample)
     return Choice(half, f"verified against float32 on {len(sample)} of the texts", cosine, candidate)

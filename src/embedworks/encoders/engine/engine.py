@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +23,7 @@ from embedworks.encoders.engine.running import Run, Totals
 from embedworks.encoders.engine.texts import digest_of_all, draw, text_count
 from embedworks.encoders.engine.tokens import text_tokenizer
 from embedworks.encoders.engine.windows import prepared_windows
+from embedworks.encoders.engine.workers import ForwardWorkers
 from embedworks.foundation import LOCAL_FILES, InputError, progress_bar
 from embedworks.foundation.files import FileOperations
 
@@ -82,8 +83,8 @@ def encode_texts(
     budget = batch_tokens or default_batch_tokens(model.device)
     prompt = _resolved_prompt(model, prompt)
     tokenizer = text_tokenizer(model, prompt=prompt, overflow=overflow, batch_tokens=budget)
-    run = Run(model, destination, requested=precision)
-    with evaluating(model), torch.inference_mode(), _bar(count, enabled=progress) as advance:
+    with _computing(model) as workers, _bar(count, enabled=progress) as advance:
+        run = Run(model, destination, workers=workers, requested=precision)
         for prepared in prepared_windows(texts, tokenizer, size=window, finished={}):
             run.compute(prepared, advance)
     vectors = destination.result(run.dimension or _dimension(model))
@@ -159,10 +160,10 @@ def encode_to_file(
             header = JournalHeader(identity, dimension=dimension, batch_tokens=budget, settled=settled)
             destination.begin(header, count=count)
 
-        run = Run(model, destination, requested=precision, journal=journal, begin=begin)
-        resumed = run.totals.texts
         finished = {record.stop: record.inputs for record in journal.windows} if journal else {}
-        with evaluating(model), torch.inference_mode(), _bar(count, enabled=progress) as advance:
+        resumed = journal.rows if journal else 0
+        with _computing(model) as workers, _bar(count, enabled=progress) as advance:
+            run = Run(model, destination, workers=workers, requested=precision, journal=journal, begin=begin)
             advance(resumed)
             for prepared in prepared_windows(texts, tokenizer, size=window, finished=finished):
                 run.compute(prepared, advance)
@@ -229,6 +230,12 @@ def _dimension(model: SentenceTransformer) -> int:
     with evaluating(model), torch.inference_mode():
         vectors = plain_forward(model)(model.preprocess(["a"]))
     return min(int(vectors.shape[1]), model.truncate_dim or int(vectors.shape[1]))
+
+
+@contextmanager
+def _computing(model: SentenceTransformer) -> Iterator[ForwardWorkers]:
+    with evaluating(model), torch.inference_mode(), ForwardWorkers(model.device) as workers:
+        yield workers
 
 
 def _bar(count: int | None, *, enabled: bool) -> AbstractContextManager[Callable[[int], None]]:

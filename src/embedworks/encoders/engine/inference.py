@@ -12,6 +12,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
@@ -29,12 +30,28 @@ from embedworks.foundation import InputError
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+
+@dataclass
+class Prepared:
+    """A copy of a first module.
+
+    Args:
+        stamp: What the model was like when it was made.
+        module: The copy.
+        verified: How many texts it has been compared with float32 on.
+    """
+
+    stamp: object
+    module: nn.Module
+    verified: int = 0
+
+
 Forward = Callable[[dict[str, Any]], Tensor]
 """Features of one batch to its vectors, before any truncation: float32, shape (rows, d), on the model's device."""
 
 _SAMPLED_NUMBERS: Final = 8
 _HALF: Final = (torch.float16, torch.bfloat16)
-_copies: WeakKeyDictionary[nn.Module, dict[ComputePrecision, tuple[object, nn.Module]]] = WeakKeyDictionary()
+_copies: WeakKeyDictionary[nn.Module, dict[ComputePrecision, Prepared]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
@@ -63,14 +80,14 @@ def plain_forward(model: SentenceTransformer) -> Forward:
     return forward
 
 
-def prepared_forward(model: SentenceTransformer, precision: ComputePrecision) -> Forward:
+def prepared_forward(model: SentenceTransformer, prepared: Prepared) -> Forward:
     """Return the forward pass of a copy of the first module and of the model's other modules.
 
     Args:
         model: A model that :func:`can_be_copied`.
-        precision: What the first module computes in.
+        prepared: The copy, by :func:`prepared_copy`.
     """
-    first = _prepared_first_module(model, precision)
+    first = prepared.module
     rest = [module for _, module in list(model.named_children())[1:]]
 
     def forward(features: dict[str, Any]) -> Tensor:
@@ -96,15 +113,16 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _prepared_first_module(model: SentenceTransformer, precision: ComputePrecision) -> nn.Module:
+def prepared_copy(model: SentenceTransformer, precision: ComputePrecision) -> Prepared:
+    """Return the copy of a model's first module, made anew where the model has changed."""
     stamp = _stamp(model[0])
     with _lock:
         kept = _copies.setdefault(model, {})
         known = kept.get(precision)
-        if known is None or known[0] != stamp:
+        if known is None or known.stamp != stamp:
             kept.pop(precision, None)  # release the stale copy before its successor is made
-            known = kept[precision] = (stamp, _prepare(model[0], precision))
-        return known[1]
+            known = kept[precision] = Prepared(stamp, _prepare(model[0], precision))
+        return known
 
 
 def _prepare(first: Any, precision: ComputePrecision) -> nn.Module:

@@ -24,16 +24,16 @@ DTYPES: Final[dict[ComputePrecision, torch.dtype]] = {
 
 _LEAST_SPEED_UP: Final = 1.3
 _SHAPE: Final = (256, 384, 1536)
-_SECONDS: Final = 0.005
+_REPEATS: Final = 6
 
 
 def native_bfloat16() -> bool:
     """Return whether this processor multiplies bfloat16 matrices in hardware, and faster than float32 ones.
 
     The flags say whether it can (without them bfloat16 is emulated, many times slower); a measurement of a few
-    milliseconds, made once a process and thread count, says whether it pays.
+    milliseconds, made once a process, says whether it pays.
     """
-    return _bfloat16_flags() and _bfloat16_speed_up(torch.get_num_threads()) >= _LEAST_SPEED_UP
+    return _bfloat16_flags() and _bfloat16_speed_up() >= _LEAST_SPEED_UP
 
 
 def half_precision(device: torch.device) -> ComputePrecision | None:
@@ -63,23 +63,25 @@ def _bfloat16_flags() -> bool:
 
 
 @cache
-def _bfloat16_speed_up(threads: int) -> float:
+def _bfloat16_speed_up() -> float:
     rows, inner, outer = _SHAPE
     inputs, weight = torch.ones(rows, inner), torch.ones(outer, inner)
     half_inputs, half_weight = inputs.bfloat16(), weight.bfloat16()
-    with torch.inference_mode():
-        plain = _best_seconds(lambda: F.linear(inputs, weight))
-        half = _best_seconds(lambda: F.linear(half_inputs, half_weight))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # threads that wait for each other on a busy machine would measure the machine
+    try:
+        with torch.inference_mode():
+            plain = _best_seconds(lambda: F.linear(inputs, weight))
+            half = _best_seconds(lambda: F.linear(half_inputs, half_weight))
+    finally:
+        torch.set_num_threads(threads)
     return plain / half
 
 
 def _best_seconds(work: Callable[[], object]) -> float:
-    work()
-    best, end = float("inf"), time.perf_counter() + _SECONDS
-    while True:
+    best = float("inf")
+    for _ in range(_REPEATS):
         start = time.perf_counter()
         work()
-        now = time.perf_counter()
-        best = min(best, now - start)
-        if now > end:
-            return best
+        best = min(best, time.perf_counter() - start)
+    return best

@@ -20,6 +20,7 @@ from embedworks.encoders.engine.report import Precision, Settled
 from embedworks.encoders.engine.texts import TextWindow
 from embedworks.encoders.engine.tokens import Batch, TokenWindow
 from embedworks.encoders.engine.windows import PreparedWindow
+from embedworks.encoders.engine.workers import ForwardWorkers
 from embedworks.foundation import NonFiniteError
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Run:
     Args:
         model: The model.
         destination: Where vectors go.
+        workers: What computes the batches.
         requested: The precision asked for.
         journal: Of the earlier run that this one goes on with.
         begin: Called with dimension and choice before the first row is written.
@@ -67,6 +69,7 @@ class Run:
         model: SentenceTransformer,
         destination: ArrayDestination | FileDestination,
         *,
+        workers: ForwardWorkers,
         requested: Precision,
         journal: Journal | None = None,
         begin: Callable[[int, Settled], None] | None = None,
@@ -76,6 +79,7 @@ class Run:
         self.dimension: int | None = journal.header.dimension if journal else None
         self._model = model
         self._destination = destination
+        self._workers = workers
         self._requested = requested
         self._journal = journal
         self._begin = begin
@@ -125,8 +129,7 @@ class Run:
         pieces: NDArray[np.float32] | None = None
         width: int | None = self._model.truncate_dim
         batches = 0
-        for batch in tokens.batches():
-            vectors = choice.forward(batch.features)
+        for batch, vectors in self._workers.compute(choice.forward, tokens.batches()):
             self._check_finite(vectors, batch, window, tokens, choice)
             started = time.perf_counter()
             if place is None:

@@ -62,7 +62,7 @@ class TokenWindow(Protocol):
         ...
 
     def sample(self, count: int) -> list[int]:
-        """Return pieces of evenly spaced lengths, the shortest and the longest among them."""
+        """Return pieces of evenly spaced ranks by length."""
         ...
 
     def features(self, pieces: NDArray[np.int64]) -> dict[str, Any]:
@@ -296,5 +296,6 @@ def _counted(features: dict[str, Any]) -> tuple[int, int]:
 
 
 def _evenly(order: NDArray[np.int64], count: int) -> list[int]:
-    places = np.unique(np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(np.int64))
+    count = min(count, len(order))
+    places = ((np.arange(count) + 0.5) / count * len(order)).astype(np.int64)
     return [int(piece) for piece in order[places]]
