@@ -98,12 +98,32 @@ def test_parts_hold_each_text_once_and_places_put_them_back(pairs, mini_batch_si
     assert (identities >= 0).sum(dim=1).tolist() == [2 + len(pairs.negatives[row]) for row in rows]
 
 
-def test_columns_of_like_length_share_one_pass_and_others_do_not():
-    alike = Pairs.from_columns(["aaaa", "bbbb"], ["cccc", "dddd"])
-    unlike = Pairs.from_columns(["a", "b"], ["c" * 50, "d" * 50])
-    for pairs, parts in ((alike, 1), (unlike, 2)):
-        batch = batches_of(pairs).collate([0, 1])
-        assert sum(key.endswith("_input_ids") for key in batch) == parts
+def _part_sizes(batch):
+    return [len(batch[key]) for key in sorted(batch) if key.endswith("_input_ids")]
+
+
+def test_texts_of_like_length_share_one_pass_and_others_do_not():
+    alike = Pairs.from_columns([f"{n:04d}" for n in range(8)], [f"{n:05d}" for n in range(8)])
+    unlike = Pairs.from_columns(list("abcdefgh"), [f"{n:050d}" for n in range(8)])
+    for pairs, sizes in ((alike, [16]), (unlike, [8, 8])):
+        assert _part_sizes(batches_of(pairs).collate(range(8))) == sizes
+
+
+def test_beyond_what_training_reads_texts_are_of_like_length():
+    pairs = Pairs.from_columns([f"{n:0100d}" for n in range(8)], [f"{n:0900d}" for n in range(8)])
+    assert _part_sizes(batches_of(pairs).collate(range(8))) == [8, 8]
+    assert _part_sizes(batches_of(pairs, max_tokens=20).collate(range(8))) == [16]
+
+
+def test_padding_stays_below_a_third_where_lengths_vary():
+    pairs = Pairs.from_columns([f"{n:0{n + 1}d}" for n in range(120)], [f"{n:0{121 - n}d}" for n in range(120)])
+    batches = batches_of(pairs)
+    texts = [*pairs.queries, *pairs.positives]
+    parts = batches._parts(texts)
+    assert sorted(place for part in parts for place in part) == list(range(240))
+    padded = sum(len(part) * max(len(texts[place]) for place in part) for part in parts)
+    assert padded < 1.33 * sum(map(len, texts))
+    assert len(parts) <= 16
 
 
 def test_hard_negatives_are_cut_and_can_be_left_out(pairs):

@@ -19,7 +19,9 @@ from embedworks.training.identities import Identities, identities_of
 Preprocess = Callable[[list[str]], Mapping[str, Any]]
 
 _SCANNED_PER_PLACE = 8
-_MERGING_WASTE = 1.1
+_CHARACTERS_A_TOKEN = 4
+_PADDING_BORNE = 1.25
+_SMALLEST_PART = 8
 
 
 def plan_epoch(identities: Identities, *, batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
@@ -76,6 +78,7 @@ class PairBatches:
         total_steps: Number of batches.
         hard_negatives: Largest number of a pair's negatives used.
         mini_batch_size: Texts a part; None for as few parts as padding allows.
+        max_tokens: What texts are cut to; None where they are not.
         seed: The run's seed.
     """
 
@@ -88,6 +91,7 @@ class PairBatches:
         total_steps: int,
         hard_negatives: int,
         mini_batch_size: int | None,
+        max_tokens: int | None = None,
         seed: int,
     ) -> None:
         instructions = pairs.instructions or [""] * len(pairs)
@@ -98,6 +102,7 @@ class PairBatches:
         self._preprocess = preprocess
         self._batch_size = batch_size
         self._mini_batch_size = mini_batch_size
+        self._longest = None if max_tokens is None else _CHARACTERS_A_TOKEN * max_tokens
         self._seed = seed
         self.total_steps = total_steps
         self.start = 0
@@ -141,7 +146,7 @@ class PairBatches:
         texts = [self._queries[row] for row in rows] + [self._positives[row] for row in rows]
         for row in rows:
             texts += self._negatives[row]
-        parts = self._parts(texts, len(rows))
+        parts = self._parts(texts)
         batch: dict[str, Any] = {
             "label": {
                 "identities": self._numbers(rows),
@@ -162,18 +167,23 @@ class PairBatches:
             numbers[place, : len(known)] = torch.tensor(known)
         return numbers
 
-    def _parts(self, texts: list[str], batch: int) -> list[list[int]]:
+    def _parts(self, texts: list[str]) -> list[list[int]]:
         """Say which texts are encoded together; lengths in characters stand for lengths in tokens."""
-        lengths = [len(text) for text in texts]
+        lengths = [len(text) if self._longest is None else min(len(text), self._longest) for text in texts]
+        by_length = sorted(range(len(texts)), key=lambda place: -lengths[place])
         if self._mini_batch_size is not None:
-            by_length = sorted(range(len(texts)), key=lambda place: -lengths[place])
             return [by_length[at : at + self._mini_batch_size] for at in range(0, len(texts), self._mini_batch_size)]
-        queries, passages = list(range(batch)), list(range(batch, len(texts)))
-        apart = batch * max(lengths[:batch]) + len(passages) * max(lengths[batch:])
-        # One forward pass is faster than two until padding the shorter column to the longer one costs more.
-        if len(texts) * max(lengths) <= _MERGING_WASTE * apart:
-            return [queries + passages]
-        return [queries, passages]
+        # A part is padded to its longest text. It ends where that would make the next text a quarter longer than it
+        # is; a further forward pass costs about as much as a few short texts, so a part holds some in any case.
+        parts: list[list[int]] = []
+        for place in by_length:
+            starts = not parts or (
+                len(parts[-1]) >= _SMALLEST_PART and lengths[parts[-1][0]] > _PADDING_BORNE * lengths[place]
+            )
+            if starts:
+                parts.append([])
+            parts[-1].append(place)
+        return parts
 
 
 def batches_in_epoch(rows: int, batch_size: int) -> int:

@@ -92,6 +92,7 @@ def fit_pairs(
                 total_steps=total_steps,
                 hard_negatives=settings.hard_negatives_per_query,
                 mini_batch_size=settings.mini_batch_size,
+                max_tokens=settings.max_tokens,
                 seed=settings.seed,
             ),
             settings=settings,
