@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -366,3 +367,11 @@ def test_the_first_forward_pass_comes_before_the_last_text_is_drawn(model: Sente
     encode_texts(model, draw(), window=40)
     assert at_first_pass[0] <= 10 + 40  # the first window of a quarter, and the one being prepared
     assert drawn == 400
+
+
+def test_threads_may_encode_at_once(model: SentenceTransformer, texts: list[str]) -> None:
+    expected, _ = encode_texts(model, texts, precision="float32")
+    with ThreadPoolExecutor(4) as threads:
+        runs = [threads.submit(encode_texts, model, texts, precision="float32", window=20) for _ in range(8)]
+        for finished in runs:
+            close(finished.result()[0], expected)

@@ -262,18 +262,35 @@ def test_non_finite_vectors_leave_no_file(model: SentenceTransformer, tmp_path: 
 def test_the_directory_must_exist(model: SentenceTransformer, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="directory does not exist"):
         encode_to_file(model, ["a"], tmp_path / "no" / "v.npy")
+    with pytest.raises(InputError, match="is a directory"):
+        encode_to_file(model, ["a"], tmp_path, overwrite=True)
 
 
-def test_two_processes_cannot_write_one_file(model: SentenceTransformer, tmp_path: Path) -> None:
-    with pytest.raises(Killed):
-        run(model, tmp_path, files=Counting(stop_before=16))
+def test_a_refusal_leaves_nothing_behind(model: SentenceTransformer, tmp_path: Path) -> None:
+    for texts, settings in ((["a", None], {}), (["stone " * 99], {"overflow": "error"})):
+        with pytest.raises(InputError):
+            encode_to_file(model, texts, tmp_path / "v.npy", **settings)
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("begun", [False, True])
+def test_two_processes_cannot_write_one_file(
+    model: SentenceTransformer, tmp_path: Path, whole: bytes, overwrite: bool, begun: bool
+) -> None:
     import fcntl
 
-    with (tmp_path / ".v.npy.partial").open("r+b") as other:
+    if begun:
+        with pytest.raises(Killed):
+            run(model, tmp_path, files=Counting(stop_before=16))
+    with (tmp_path / ".v.npy.partial").open("a+b") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
         with pytest.raises(StorageError, match="another process"):
-            run(model, tmp_path)
+            run(model, tmp_path, overwrite=overwrite)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
     run(model, tmp_path)
+    assert (tmp_path / "v.npy").read_bytes() == whole
 
 
 KILLED_RUNS = """

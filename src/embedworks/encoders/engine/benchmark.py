@@ -10,6 +10,7 @@ of wall time on two threads stands beside them. Sections: arms, two_threads, ass
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -175,19 +176,25 @@ def _packaged_model() -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
 
     from embedworks.encoders.backbone import packaged_minilm
+    from embedworks.encoders.library_bars import without_library_bars
 
-    return SentenceTransformer(str(packaged_minilm()), device="cpu")
+    with without_library_bars():
+        return SentenceTransformer(str(packaged_minilm()), device="cpu")
 
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
     before, parallelism = torch.get_num_threads(), os.environ.get("TOKENIZERS_PARALLELISM")
+    said_every_time = logging.getLogger("embedworks.encoders.engine.engine")
+    level = said_every_time.level
+    said_every_time.setLevel(logging.ERROR)  # that texts are cut, which they are for every arm
     torch.set_num_threads(count)
     os.environ["TOKENIZERS_PARALLELISM"] = "false" if count == 1 else "true"
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        said_every_time.setLevel(level)
         if parallelism is None:
             del os.environ["TOKENIZERS_PARALLELISM"]
         else:

@@ -108,8 +108,11 @@ class FileDestination:
             InputError: The file stands there finished, or an unfinished run is of other texts, model or settings.
             StorageError: The beginnings are damaged, or another process is writing them.
         """
+        if self.path.is_dir():
+            raise InputError("is a directory", where=str(self.path), mend="name a file in it")
+        self._lock()
         journal = self._earlier_journal(discard_damaged=overwrite)
-        if journal is not None and not self.partial.exists():
+        if journal is not None and not self._begun():
             # Killed after the rename: the file stands whole, only the journal was still to go.
             if journal.header.identity == identity and journal.rows == _header_rows(self.path):
                 self.journal = journal
@@ -129,9 +132,6 @@ class FileDestination:
             journal = None
         if journal is None:
             self._files.remove(self.journal_path)
-            self._files.remove(self.partial)
-            return None
-        self._lock()
         self.journal = journal
         return journal
 
@@ -140,7 +140,7 @@ class FileDestination:
             if not self.journal_path.exists():
                 return None
             journal = Journal.read(self.journal_path, files=self._files)
-            if journal is not None and self.partial.exists():
+            if journal is not None and self._begun():
                 self._check(journal)
         except StorageError:
             if discard_damaged:
@@ -150,8 +150,7 @@ class FileDestination:
 
     def begin(self, header: JournalHeader, *, count: int | None) -> None:
         """Make the partial file, at its full size where the number of texts is known, and the journal."""
-        self._files.write(self.partial, bytes(_HEADER_BYTES))
-        self._lock()
+        self._files.write(self.partial, bytes(_HEADER_BYTES))  # the same file, so that the lock on it stays
         if count is not None:
             self._reserve(count * header.dimension)
         self.journal = Journal.create(self.journal_path, header, files=self._files)
@@ -188,7 +187,7 @@ class FileDestination:
     def finish(self) -> None:
         """Give the whole file its header and its name, and let the journal go."""
         assert self.journal is not None
-        if self.partial.exists():
+        if self._begun():
             rows, dimension = self.journal.rows, self.journal.header.dimension
             with self.partial.open("r+b") as stream:
                 stream.write(_npy_header(rows, dimension))
@@ -202,20 +201,37 @@ class FileDestination:
     def close(self) -> None:
         """Let the lock go; what was acknowledged stays for a later run."""
         if self._descriptor is not None:
+            if not self._begun() and self._is_locked_file():
+                self.partial.unlink()
             os.close(self._descriptor)
             self._descriptor = None
 
     def _lock(self) -> None:
+        """Take the partial file for this process, making it empty where there is none."""
         import fcntl
 
-        self._descriptor = os.open(self.partial, os.O_RDWR)
+        self._descriptor = os.open(self.partial, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self.close()
+            mine = self._is_locked_file()  # not so where another process has just finished and renamed it
+        except BlockingIOError:
+            mine = False
+        if not mine:
+            os.close(self._descriptor)
+            self._descriptor = None
             raise StorageError(
                 "another process is writing this file", where=str(self.path), mend="wait for it, or end it"
-            ) from error
+            )
+
+    def _is_locked_file(self) -> bool:
+        assert self._descriptor is not None
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), self.partial.stat())
+        except FileNotFoundError:
+            return False
+
+    def _begun(self) -> bool:
+        return self.partial.exists() and self.partial.stat().st_size > 0
 
     def _reserve(self, numbers: int) -> None:
         """Take the space now: a full disk is then an error here, and not a fault in the mapped memory."""

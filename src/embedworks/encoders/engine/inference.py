@@ -51,6 +51,7 @@ Forward = Callable[[dict[str, Any]], Tensor]
 
 _SAMPLED_NUMBERS: Final = 8
 _HALF: Final = (torch.float16, torch.bfloat16)
+_PLAIN: Final = (bool, int, float, str, type(None))
 _copies: WeakKeyDictionary[nn.Module, dict[ComputePrecision, Prepared]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
@@ -167,10 +168,18 @@ def _stamp(module: nn.Module) -> object:
 
 def _plain_values(attributes: dict[str, Any]) -> tuple[tuple[str, object], ...]:
     return tuple(
-        (name, value)
+        (name, repr(value) if isinstance(value, dict | list | tuple | set) else value)
         for name, value in attributes.items()
-        if name != "training" and isinstance(value, bool | int | float | str | None)
+        if name != "training" and _is_plain(value)
     )
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(part, _PLAIN) for part in value.values())
+    if isinstance(value, list | tuple | set):
+        return all(isinstance(part, _PLAIN) for part in value)
+    return isinstance(value, _PLAIN)
 
 
 def _on_device(features: dict[str, Any], device: torch.device) -> dict[str, Any]:

@@ -8,9 +8,11 @@ the model's ``preprocess`` is called for batches of texts ordered by characters,
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -30,6 +32,14 @@ _ROWS_A_BATCH: Final = 32
 _ROWS_A_STATIC_BATCH: Final = 4096
 _SMALLEST_UNLIMITED_LENGTH: Final = 1_000_000_000
 _NAMED_ROWS: Final = 5
+
+
+_locks: WeakKeyDictionary[torch.nn.Module, threading.Lock] = WeakKeyDictionary()
+
+
+def _lock_of(model: SentenceTransformer) -> threading.Lock:
+    """Return the lock of a model's tokenizer: it keeps settings of the last call, so two calls must not overlap."""
+    return _locks.setdefault(model, threading.Lock())
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,8 @@ def text_tokenizer(
         InputError: Overflowing texts are to be chunked or refused, and the model's preprocessing does not tell them;
             or they are to be chunked and the pooling leaves out a prompt.
     """
-    template = model.preprocess(["a"], prompt=prompt)
+    with _lock_of(model):
+        template = model.preprocess(["a"], prompt=prompt)
     if _has_plain_fast_tokenizer(model, template):
         if overflow == "chunk" and prompt and any(isinstance(m, Pooling) and not m.include_prompt for m in model):
             raise InputError(
@@ -137,6 +148,7 @@ class _FastTokenizer:
     ) -> None:
         first: Any = model[0]
         self._tokenizer: Any = first.tokenizer
+        self._lock = _lock_of(model)
         self._prompt = prompt or ""
         self._overflow = overflow
         self._budget = batch_tokens
@@ -165,7 +177,8 @@ class _FastTokenizer:
         truncated: list[int] = []
         for start in range(0, len(texts), _TEXTS_A_CALL):
             part = [self._prompt + text for text in texts[start : start + _TEXTS_A_CALL]]
-            encoded = self._tokenizer(part, **self._arguments)
+            with self._lock:
+                encoded = self._tokenizer(part, **self._arguments)
             for name in self._columns:
                 for values in encoded[name]:
                     flat[name].extend(values)
@@ -282,7 +295,10 @@ class _PreprocessedWindow:
         return _evenly(np.argsort(self.weights, kind="stable"), count)
 
     def features(self, pieces: NDArray[np.int64]) -> dict[str, Any]:
-        features: dict[str, Any] = self._model.preprocess([self._texts[piece] for piece in pieces], prompt=self._prompt)
+        with _lock_of(self._model):
+            features: dict[str, Any] = self._model.preprocess(
+                [self._texts[piece] for piece in pieces], prompt=self._prompt
+            )
         return features
 
 
