@@ -10,7 +10,6 @@ a batch often share one. What mined hard negatives add is measured and reported 
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from embedworks.foundation import environment, progress_bar
+from embedworks.methods._fitting import refuse_existing, train_and_save, training_precision
 from embedworks.methods._report import Finding, Report, Scale, verdict_of_difference
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ class Config:
 def fit(data: Pairs, config: Config, *, out: Path | None = None, progress: bool = False) -> TextEncoder:
     """Train on pairs of a query and a text that answers it.
 
-    While it runs, checkpoints lie beside ``out`` in a folder with ``.training`` at its end; it goes when the model is
-    saved.
+    While it runs, checkpoints lie beside ``out`` in a folder with ``.training`` at its end.
 
     Args:
         data: Training pairs; negatives are mined among the positives where the pairs bring none.
@@ -92,8 +91,10 @@ def fit(data: Pairs, config: Config, *, out: Path | None = None, progress: bool 
     """
     from embedworks.encoders import load
     from embedworks.foundation.randomness import seed_everything
-    from embedworks.training import fit_pairs, mine_hard_negatives
+    from embedworks.training import mine_hard_negatives
 
+    refuse_existing(out)
+    settings = training_settings(config)
     seed_everything(config.seed)
     encoder = load(config.backbone)
     if config.hard_negatives and data.negatives is None:
@@ -105,19 +106,8 @@ def fit(data: Pairs, config: Config, *, out: Path | None = None, progress: bool 
                 margin=config.mining_margin,
                 seed=config.seed,
             )
-    run_folder = None if out is None else out.with_name(f"{out.name}.training")
-    log = fit_pairs(encoder.model, data, training_settings(config), out=run_folder, progress=progress)
-    encoder.training_settings = {
-        **asdict(config),
-        "method": "contrastive",
-        "pairs": len(data),
-        "steps": log.steps,
-        "seconds": round(log.seconds, 2),
-        "stopped_by": log.stopped_by,
-    }
-    if out is not None and run_folder is not None:
-        encoder.save(out)
-        shutil.rmtree(run_folder)
+    facts = {"method": "contrastive", "backbone": config.backbone, "mining_margin": config.mining_margin}
+    train_and_save(encoder, data, settings, facts=facts, out=out, progress=progress)
     return encoder
 
 
@@ -134,12 +124,8 @@ def reading_at_most(encoder: TextEncoder, tokens: int) -> Iterator[None]:
 
 def training_settings(config: Config) -> TrainingSettings:
     """Return the trainer's settings for this method's."""
-    from embedworks.encoders.engine import native_bfloat16
     from embedworks.training import TrainingSettings
 
-    precision = config.precision
-    if precision == "auto":
-        precision = "bfloat16" if native_bfloat16() else "float32"
     return TrainingSettings(
         epochs=config.epochs,
         max_steps=config.max_steps,
@@ -149,7 +135,7 @@ def training_settings(config: Config) -> TrainingSettings:
         temperature=config.temperature,
         hard_negatives_per_query=config.hard_negatives,
         max_tokens=config.max_tokens,
-        precision=precision,
+        precision=training_precision(config.precision),
         checkpoint_every_steps=config.checkpoint_every_steps,
         seed=config.seed,
         resume=config.resume,

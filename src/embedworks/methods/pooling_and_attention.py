@@ -23,6 +23,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
 
 from embedworks.foundation import InputError
+from embedworks.methods._fitting import refuse_existing, train_and_save, training_precision
 
 if TYPE_CHECKING:
     from embedworks.data import Pairs
@@ -133,6 +134,8 @@ class Config:
     """What matrix products run in during training; auto is bfloat16 where the processor has it."""
     seed: int = 0
     """Seed of the pooler's weights, the order of pairs, dropout and mining."""
+    resume: bool = False
+    """Whether to go on from the latest checkpoint of a run that was stopped."""
 
     @classmethod
     def small(cls) -> Config:
@@ -198,21 +201,9 @@ def fit(data: Pairs, config: Config, *, out: Path | None = None, progress: bool 
         InputError: The design, the backbone or the pairs cannot be used, or ``out`` exists.
     """
     from embedworks.encoders import load
-    from embedworks.encoders.engine import native_bfloat16
-    from embedworks.training import TrainingSettings, fit_pairs, mine_hard_negatives
+    from embedworks.training import TrainingSettings, mine_hard_negatives
 
-    if out is not None and out.exists():
-        raise InputError("exists already", where=str(out), mend="choose another place, or remove it first")
-    encoder = build_design(config)
-    if config.hard_negatives and data.negatives is None:
-        data, _ = mine_hard_negatives(
-            data,
-            load("minilm").encode,
-            negatives_per_query=config.hard_negatives,
-            seed=config.seed,
-            progress=progress,
-        )
-    automatic: Literal["float32", "bfloat16"] = "bfloat16" if native_bfloat16() else "float32"
+    refuse_existing(out)
     settings = TrainingSettings(
         epochs=config.epochs,
         max_steps=config.max_steps,
@@ -223,21 +214,21 @@ def fit(data: Pairs, config: Config, *, out: Path | None = None, progress: bool 
         temperature=config.temperature,
         hard_negatives_per_query=config.hard_negatives,
         max_tokens=config.max_tokens,
-        precision=automatic if config.precision == "auto" else config.precision,
+        precision=training_precision(config.precision),
         seed=config.seed,
+        resume=config.resume,
     )
-    log = fit_pairs(encoder.model, data, settings, progress=progress)
-    edge = max(1, min(5, log.steps // 2))  # steps averaged at either end of the run
-    encoder.training_settings = {
-        "method": "pooling-and-attention",
-        "design": config.design,
-        **settings.to_dict(),
-        "steps": log.steps,
-        "first_loss": sum(log.losses[:edge]) / edge,
-        "last_loss": sum(log.losses[-edge:]) / edge,
-    }
-    if out is not None:
-        encoder.save(out)
+    encoder = build_design(config)
+    if config.hard_negatives and data.negatives is None:
+        data, _ = mine_hard_negatives(
+            data,
+            load("minilm").encode,
+            negatives_per_query=config.hard_negatives,
+            seed=config.seed,
+            progress=progress,
+        )
+    facts = {"method": "pooling-and-attention", "design": config.design}
+    train_and_save(encoder, data, settings, facts=facts, out=out, progress=progress)
     return encoder
 
 
