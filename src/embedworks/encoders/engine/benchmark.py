@@ -350,6 +350,7 @@ def _assembly(seconds_a_text: float, *, fastest: str) -> dict[str, Any]:
     def in_a_file(folder: str) -> None:
         destination = FileDestination(Path(folder) / "vectors.npy", files=LOCAL_FILES)
         settled = Settled("float32", "assembly alone", None)
+        destination.reopen({}, overwrite=False)  # takes the lock
         destination.begin(JournalHeader({}, dimension=dimension, batch_tokens=1, settled=settled), count=count)
         for start in range(0, count, DEFAULT_WINDOW):
             stop = min(start + DEFAULT_WINDOW, count)
