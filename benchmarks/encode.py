@@ -1,4 +1,4 @@
-"""``python -m benchmarks.encode``: the encode engine against ``SentenceTransformer.encode``; as ``embedworks bench encode``."""
+"""``python -m benchmarks.encode``: the encode engine against the library; the same as ``embedworks bench encode``."""
 
 from __future__ import annotations
 
