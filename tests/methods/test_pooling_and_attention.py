@@ -181,7 +181,7 @@ def test_a_design_overfits_one_batch(name: str, decoder: Path) -> None:
         ("multi-layer-causal", {"layer_weight_mode": "mean"}),
         ("last-layer-causal", {"last_layer_scope": "eos"}),
         ("last-layer-bidirectional", {"zero_init_output": True}),
-        ("multi-layer-bidirectional", {"lora": True, "learning_rate": 2e-2}),
+        ("multi-layer-bidirectional", {"lora": True}),
     ],
 )
 def test_every_option_learns(name: str, changes: dict[str, Any], decoder: Path, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def create_app(
         model.queue.start()
         # The first forward pass and the first search build caches; nobody should wait for them at the search box.
         await model.answers()
-        await service.call(collection.description)
+        await service.call(collection.warm_up)
         yield
         model.queue.close(timeout_s=settings.drain_s)
         service.close()

@@ -48,6 +48,14 @@ class Collection:
         self._kinds = {field.name: attribute_kind(field.type) for field in index.schema}
         self._facet = lru_cache(_REMEMBERED_FACETS)(self._counted_facet)
 
+    def warm_up(self) -> None:
+        """Do once what the page asks first: the parser of filters and the lists of the facets take a while to load."""
+        self.description()
+        self.facets([], None)
+        if self._kinds:
+            name = next(iter(self._kinds)).replace('"', '""')
+            self._passing(f'"{name}" is not null')
+
     def description(self) -> dict[str, Any]:
         """Return what ``/about`` answers."""
         if self._examples is None:

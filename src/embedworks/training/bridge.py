@@ -60,8 +60,6 @@ class EmbeddingTrainer(SentenceTransformerTrainer):
         identity: dict[str, Any],
         on_step: Callable[[int], None],
     ) -> None:
-        # The parent makes its output folder whether or not it writes; ours are elsewhere, so this one is thrown away.
-        self._scratch = tempfile.TemporaryDirectory(prefix="embedworks-training-")
         self.batches = batches
         self.settings = settings
         self.budget = budget
@@ -71,17 +69,15 @@ class EmbeddingTrainer(SentenceTransformerTrainer):
         self.losses: list[float] = []
         self.gradient_norms: list[float] = []
         self.learning_rates: list[float] = []
-        super().__init__(
-            model=model,
-            args=_arguments(Path(self._scratch.name), model, settings, batches.total_steps),
-            loss=loss,
-            callbacks=[_StepWatcher(self, stop, on_step)],
-        )
+        # The parent makes its output folder at once and never writes there; a killed run would leave it behind.
+        with tempfile.TemporaryDirectory(prefix="embedworks-training-") as unused:
+            super().__init__(
+                model=model,
+                args=_arguments(Path(unused), model, settings, batches.total_steps),
+                loss=loss,
+                callbacks=[_StepWatcher(self, stop, on_step)],
+            )
         self.remove_callback(PrinterCallback)  # it prints to standard output
-
-    def close(self) -> None:
-        """Remove the scratch folder."""
-        self._scratch.cleanup()
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Add nothing: whoever saves the model writes its card, and the parent's callback reads all the data."""
@@ -175,7 +171,7 @@ class EmbeddingTrainer(SentenceTransformerTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         # The parent would add training_args.bin, a pickle.
-        self.model.save_pretrained(output_dir or self._scratch.name)
+        self.model.save_pretrained(output_dir or str(self.args.output_dir))
 
 
 class _StepWatcher(TrainerCallback):

@@ -103,7 +103,6 @@ def fit_pairs(
             identity=identity,
             on_step=stack.enter_context(_step_bar(budget, enabled=progress)),
         )
-        stack.callback(trainer.close)
         stack.enter_context(stop.watched())
         trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed.path))
         step = trainer.state.global_step
