@@ -29,7 +29,8 @@ from embedworks.methods._pooling_and_attention_mechanism import (
     single_row_deviation,
     tiny_config,
 )
-from embedworks.methods._pooling_and_attention_study import best_verdict, verdict_over_seeds
+from embedworks.methods._pooling_and_attention_study import best_verdict
+from embedworks.methods._report import verdict_over_seeds
 from embedworks.methods.pooling_and_attention import DESIGNS, Config, build_design, find_design, fit, reproduce
 
 PAIRS = Pairs.from_columns(

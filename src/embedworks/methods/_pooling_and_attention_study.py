@@ -18,7 +18,7 @@ from embedworks.methods._pooling_and_attention_data import (
     published_triples,
     require_published_inputs,
 )
-from embedworks.methods._report import Finding, Report, Scale, Verdict, verdict_of_check, verdict_of_difference
+from embedworks.methods._report import Finding, Report, Scale, Verdict, verdict_of_check, verdict_over_seeds
 from embedworks.methods.pooling_and_attention import DESIGNS, Config, DesignName, fit
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ PUBLISHED_MODEL_1: Final = {"sts": 83.02, "classification": 72.44, "retrieval": 
 PILOT_STSB: Final = (55.60, 56.71, 56.10, 55.86, 59.59, 66.48, 82.03)
 """Spearman by layer of MiniLM on the STS-B test set, measured once before; 82.03 is also what MTEB publishes."""
 BASELINE: Final[DesignName] = "eos-causal"
-FEWEST_SEEDS: Final = 3
 
 
 def run_study(scale: Scale, *, progress: bool) -> Report:
@@ -115,18 +114,6 @@ def train_and_judge(
                 }
             )
     return runs, table
-
-
-def verdict_over_seeds(row: SeededRow, seeds: Sequence[int], *, at_least: float = 0.0, sign: int = 1) -> Verdict:
-    """Judge a difference in points by Holm's p: over data sets where Wilcoxon's test is allowed, else over units.
-
-    Fewer than three seeds resolve nothing, whatever the data sets say.
-    """
-    if len(seeds) < FEWEST_SEEDS or row.difference is None or row.low is None or row.high is None:
-        return Verdict.NOT_RESOLVABLE
-    p = row.wilcoxon_p_holm if row.wilcoxon_p_holm is not None else row.bootstrap_p_holm
-    low, high = sorted((100 * sign * row.low, 100 * sign * row.high))
-    return verdict_of_difference(100 * sign * row.difference, (low, high), 1.0 if p is None else p, at_least=at_least)
 
 
 def best_verdict(verdicts: Sequence[Verdict]) -> Verdict:

@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from embedworks.foundation import StorageError
 from embedworks.foundation.files import LOCAL_FILES
 
+if TYPE_CHECKING:
+    from embedworks.evaluation.seeded_families import SeededRow
+
 Scale = Literal["quick", "default", "paper"]
+FEWEST_SEEDS = 3
 _SCHEMA = 1
 
 
@@ -62,6 +66,24 @@ def verdict_of_difference(
     if interval[1] < at_least or interval[1] <= 0:
         return Verdict.NOT_SHOWN
     return Verdict.NOT_RESOLVABLE
+
+
+def verdict_over_seeds(row: SeededRow, seeds: Sequence[int], *, at_least: float = 0.0, sign: int = 1) -> Verdict:
+    """Judge a difference over training seeds: by Holm's p over data sets where Wilcoxon's test is allowed, else units.
+
+    Fewer than three seeds resolve nothing, whatever the data sets say.
+
+    Args:
+        row: The system's row of :func:`embedworks.evaluation.seeded_families.compare_seeded`.
+        seeds: The training seeds.
+        at_least: Claimed size of the gain, in points.
+        sign: 1 where a gain is claimed, -1 where a loss is.
+    """
+    if len(seeds) < FEWEST_SEEDS or row.difference is None or row.low is None or row.high is None:
+        return Verdict.NOT_RESOLVABLE
+    p = row.wilcoxon_p_holm if row.wilcoxon_p_holm is not None else row.bootstrap_p_holm
+    low, high = sorted((100 * sign * row.low, 100 * sign * row.high))
+    return verdict_of_difference(100 * sign * row.difference, (low, high), 1.0 if p is None else p, at_least=at_least)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from embedworks.foundation import environment, progress_bar
 from embedworks.methods._fitting import refuse_existing, train_and_save, training_precision
-from embedworks.methods._report import Finding, Report, Scale, verdict_of_difference
+from embedworks.methods._report import Finding, Report, Scale, verdict_over_seeds
 
 if TYPE_CHECKING:
     from embedworks.data import Labelled, Pairs
@@ -224,12 +224,12 @@ def reproduce(scale: Scale, *, progress: bool = False) -> Report:
                 results.setdefault(arm, []).append(_judge(tuned, train, test, plan, arm))
                 advance(1)
     findings = [
-        _finding("tuning", _TUNED, _AS_IT_COMES, results, task="classification"),
-        _finding("tuning-clusters", _TUNED, _AS_IT_COMES, results, task="clustering"),
-        _finding("mask", _TUNED, _UNMASKED, results, task="classification"),
-        _finding("mask-clusters", _TUNED, _UNMASKED, results, task="clustering"),
-        _finding("hard-negatives", _TUNED, _IN_BATCH, results, task="classification"),
-        _finding("hard-negatives-clusters", _TUNED, _IN_BATCH, results, task="clustering"),
+        _finding("tuning", _TUNED, _AS_IT_COMES, results, task="classification", seeds=plan.seeds),
+        _finding("tuning-clusters", _TUNED, _AS_IT_COMES, results, task="clustering", seeds=plan.seeds),
+        _finding("mask", _TUNED, _UNMASKED, results, task="classification", seeds=plan.seeds),
+        _finding("mask-clusters", _TUNED, _UNMASKED, results, task="clustering", seeds=plan.seeds),
+        _finding("hard-negatives", _TUNED, _IN_BATCH, results, task="classification", seeds=plan.seeds),
+        _finding("hard-negatives-clusters", _TUNED, _IN_BATCH, results, task="clustering", seeds=plan.seeds),
     ]
     return Report(
         method="contrastive",
@@ -261,33 +261,36 @@ def _judge(encoder: TextEncoder, train: Labelled, test: Labelled, plan: _Plan, s
     ]
 
 
-def _finding(name: str, ours: str, other: str, results: dict[str, list[list[Result]]], *, task: str) -> Finding:
-    from embedworks.evaluation import paired_bootstrap
+def _finding(
+    name: str,
+    ours: str,
+    other: str,
+    results: dict[str, list[list[Result]]],
+    *,
+    task: str,
+    seeds: Sequence[int],
+) -> Finding:
+    from embedworks.evaluation.seeded_families import compare_seeded
 
-    metric = _METRICS[task]
-    columns = [_columns(results[system], task) for system in (other, ours)]
-    _, (found,) = paired_bootstrap("mean" if task == "classification" else "v-measure", columns)
-    interval = (100 * found.low, 100 * found.high)
+    # An encoder as it comes has no training seed: it stands beside each.
+    runs = {system: results[system] * (len(seeds) // len(results[system])) for system in (other, ours)}
+    row = compare_seeded(runs, baseline=other, task=task)[1]
     return Finding(
         name=name,
-        claim=f"{ours} has a higher {metric} than {other} on Banking77 test ({task})",
+        claim=f"{ours} has a higher {_METRICS[task]} than {other} on Banking77 test ({task})",
         measured={
-            "difference_points": round(100 * found.difference, 2),
-            "interval_95_points": [round(limit, 2) for limit in interval],
-            "p": found.p,
-            "seeds": len(results[ours]),
+            "difference_points": _points(row.difference),
+            "sd_over_seeds": _points(row.difference_sd),
+            "interval_95_points": [_points(row.low), _points(row.high)],
+            "p": row.bootstrap_p,
+            "seeds": len(seeds),
         },
-        verdict=verdict_of_difference(100 * found.difference, interval, found.p),
+        verdict=verdict_over_seeds(row, seeds),
     )
 
 
-def _columns(runs: Sequence[Sequence[Result]], task: str) -> list[Sequence[float]]:
-    """Return what the bootstrap resamples: one column a training seed, and for clustering the labels before them."""
-    chosen = [result for run in runs for result in run if result.task == task]
-    if task == "classification":
-        return [[sum(scores) / len(scores) for scores in zip(*(r.per_unit["accuracy"] for r in chosen), strict=True)]]
-    clusterings = [column for r in chosen for name, column in r.per_unit.items() if name.startswith("cluster_")]
-    return [chosen[0].per_unit["label"], *clusterings]
+def _points(share: float | None) -> float | None:
+    return None if share is None else round(100 * share, 2)
 
 
 def _score_rows(results: dict[str, list[list[Result]]]) -> list[dict[str, Any]]:
