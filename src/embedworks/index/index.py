@@ -14,6 +14,7 @@ from embedworks.foundation import LOCAL_FILES, FileOperations, InputError
 from embedworks.index.answers import Answer, Fusion, Item, Mode
 from embedworks.index.facets import value_counts
 from embedworks.index.intake import Columns, Strings, Texts, checked_count, checked_ids
+from embedworks.index.listing import Listing
 from embedworks.index.manifest import Manifest
 from embedworks.index.postings import default_settings
 from embedworks.index.searching import Request, answer_all, checked_queries
@@ -222,6 +223,14 @@ class Index:
             Item(id=row.pop("id"), text=row.pop("text"), attributes=row, vector=vector)
             for row, vector in zip(found, snapshot.vectors(rows), strict=True)
         ]
+
+    def refresh(self) -> bool:
+        """Go on to the last commit, which another process may have made; return whether there was a newer one."""
+        return self._store.refresh()
+
+    def listing(self) -> Listing:
+        """Return the live rows as a list: by date, counted by day, with their vectors, without a query."""
+        return Listing(self._store.snapshot)
 
     def facets(self, name: str, *, where: str | None = None) -> dict[Any, int]:
         """Count the values of an attribute over the live rows, the most frequent first.

@@ -77,6 +77,14 @@ class Store:
             self.snapshot = self._reopened()
             return True
 
+    def refresh(self) -> bool:
+        """Go on to the last commit if another process made one since; return whether it did."""
+        with self._writing:
+            newer = read_manifest(self.path).generation != self.snapshot.manifest.generation
+            if newer:
+                self.snapshot = self._reopened()
+        return newer
+
     def _reopened(self) -> Snapshot:
         return open_snapshot(self.path, verified=self._verified, previous=self.snapshot)
 
