@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Literal
+from functools import cache
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,13 +52,47 @@ class Hit:
     attributes: dict[str, Any]
 
 
+class Hits(Sequence[Hit]):
+    """The rows found, best first; their texts and attributes are read when they are first looked at.
+
+    Args:
+        count: How many there are.
+        read: Reads them.
+    """
+
+    def __init__(self, count: int, read: Callable[[], list[Hit]]) -> None:
+        self._count = count
+        self._read = cache(read)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, place: int) -> Hit: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Hit]: ...
+
+    def __getitem__(self, place: int | slice) -> Hit | list[Hit]:
+        return self._read()[place]
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self._read())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    def __repr__(self) -> str:
+        return repr(self._read())
+
+
 @dataclass(frozen=True)
 class Answer:
     """The hits of one query, best first, ties in the order of their ids.
 
     Args:
         hits: At most k rows.
-        milliseconds: Wall time of the query; in a batch, the batch's time divided by its queries.
+        milliseconds: Wall time until the rows were known; in a batch, the batch's time divided by its queries.
         how: One line saying which way was taken over how many rows.
         passing: Rows that the filter lets pass (all live rows without one).
         rows: Live rows in the index.
@@ -64,7 +100,7 @@ class Answer:
         approximate: Whether a graph was used, which may miss a neighbour.
     """
 
-    hits: list[Hit]
+    hits: Hits
     milliseconds: float
     how: str
     passing: int

@@ -1,7 +1,7 @@
-"""Exact search: a float32 scan finds everything that can be among the best, float64 settles the order.
+"""Exact search: a scan of codes finds everything that can be among the best, float64 settles the order.
 
-The scan's rounding error is bounded, so keeping every row within that bound of the k-th best and scoring those few
-again in float64 gives the order of a float64 brute force, whatever the segments, the filter or the batch are.
+What a code gets wrong is bounded, so keeping every row that can still reach the k-th best and scoring those few again
+in float64 gives the order of a float64 brute force, whatever the segments, the filter or the batch are.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from embedworks.index.snapshot import Snapshot
+from embedworks.index.codes import encode_query
+from embedworks.index.snapshot import RowsOfSegment, Snapshot
 
-# Above this share of a segment's rows, scanning all and dropping some is cheaper than copying the wanted ones together.
-_GATHER_SHARE = 0.3
-_SCORES_AT_ONCE = 2**24
+# Above this many wanted rows a list kept in order costs more than a partition.
+_SORTED_LIST = 256
 
 Ranking = tuple[NDArray[np.int64], NDArray[np.float64]]
 
@@ -32,12 +32,14 @@ def exact_rankings(snapshot: Snapshot, queries: NDArray[np.float64], rows: NDArr
     """
     if len(rows) == 0 or k == 0:
         return [(np.zeros(0, dtype=np.int64), np.zeros(0)) for _ in queries]
-    rankings: list[Ranking] = []
-    step = max(1, _SCORES_AT_ONCE // len(rows))
-    for start in range(0, len(queries), step):
-        block = queries[start : start + step]
-        for query, scores in zip(block, _scan(snapshot, block.astype(np.float32), rows), strict=True):
-            rankings.append(settled_ranking(snapshot, query, rows[_possible(scores, k, query.size)], k))
+    if len(rows) <= k:
+        return [settled_ranking(snapshot, query, rows, k) for query in queries]
+    parts = snapshot.split(rows)
+    scores, slacks = np.empty(len(rows), dtype=np.float32), np.empty(len(rows), dtype=np.float32)
+    rankings = []
+    for query in queries:
+        _scan(snapshot, query, parts, scores, slacks)
+        rankings.append(settled_ranking(snapshot, query, rows[_possible(scores, slacks, k)], k))
     return rankings
 
 
@@ -58,8 +60,13 @@ def settled_ranking(snapshot: Snapshot, query: NDArray[np.float64], rows: NDArra
 
 def cosines(snapshot: Snapshot, query: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """Score rows in float64; each row's value does not depend on which others are asked for."""
-    # A product summed row by row; a matrix product would round a row differently in different company.
-    scores: NDArray[np.float64] = (snapshot.vectors(rows).astype(np.float64) * query).sum(axis=1)
+    from embedworks.index.scanning import cosines_of
+
+    scores = np.empty(len(rows))
+    for position, places, local in snapshot.split(rows):
+        part = np.empty(len(local))
+        cosines_of(snapshot.segments[position].vectors, local, query, part)
+        scores[places] = part
     return scores
 
 
@@ -69,35 +76,39 @@ def best_first(snapshot: Snapshot, rows: NDArray[np.int64], scores: NDArray[np.f
         threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
         kept = np.flatnonzero(scores >= threshold)
         rows, scores = rows[kept], scores[kept]
-    ids = snapshot.ids(rows)
-    order = sorted(range(len(rows)), key=lambda place: (-scores[place], ids[place]))[:k]
-    return rows[order], scores[order]
+    order = np.argsort(-scores, kind="stable")
+    rows, scores = rows[order], scores[order]
+    if len(rows) > 1 and (scores[1:] == scores[:-1]).any():
+        ids = snapshot.ids(rows)
+        order = np.array(sorted(range(len(rows)), key=lambda place: (-scores[place], ids[place])), dtype=np.int64)
+        rows, scores = rows[order], scores[order]
+    return rows[:k], scores[:k]
 
 
-def _scan(snapshot: Snapshot, queries: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the float32 scores, shape (queries, rows)."""
-    borders = np.searchsorted(rows, snapshot.firsts)
-    parts = []
-    for position, segment in enumerate(snapshot.segments):
-        ours = rows[borders[position] : borders[position + 1]] - snapshot.firsts[position]
-        if len(ours) == 0:
-            continue
-        if len(ours) == segment.entry.rows:
-            parts.append(queries @ segment.vectors.T)
-        elif len(ours) > _GATHER_SHARE * segment.entry.rows:
-            parts.append((queries @ segment.vectors.T)[:, ours])
-        else:
-            parts.append(queries @ segment.vectors[ours].T)
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+def _scan(
+    snapshot: Snapshot,
+    query: NDArray[np.float64],
+    parts: list[RowsOfSegment],
+    scores: NDArray[np.float32],
+    slacks: NDArray[np.float32],
+) -> None:
+    """Fill in the scores by codes and what each can be off by, both of shape (rows,)."""
+    from embedworks.index.scanning import code_scores
+
+    code = encode_query(query)
+    for position, places, local in parts:
+        codes = snapshot.segments[position].codes
+        code_scores(
+            codes.values, codes.bounds, local, code.values, code.scale, code.error, scores[places], slacks[places]
+        )
 
 
-def _possible(scores: NDArray[np.float32], k: int, dimension: int) -> NDArray[np.int64]:
-    """Return where a score may belong to one of the k best once rounding is undone."""
-    if len(scores) <= k:
-        return np.arange(len(scores))
-    threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
-    # Higham, Accuracy and Stability of Numerical Algorithms, (3.5): |error| <= n u / (1 - n u) for unit vectors, here
-    # for the dot product, the rounded query and both the k-th score and the candidate's.
-    unit_roundoff = 2.0**-24
-    bound = 2.2 * (dimension + 4) * unit_roundoff
-    return np.flatnonzero(scores >= threshold - bound)
+def _possible(scores: NDArray[np.float32], slacks: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Return where a row may be one of the k best."""
+    if k <= _SORTED_LIST:
+        from embedworks.index.scanning import possible
+
+        found: NDArray[np.int64] = possible(scores, slacks, k)
+        return found
+    lowest = scores - slacks
+    return np.flatnonzero(scores + slacks >= np.partition(lowest, len(lowest) - k)[len(lowest) - k])

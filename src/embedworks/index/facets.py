@@ -28,7 +28,7 @@ def value_counts(snapshot: Snapshot, name: str, where: str | None) -> dict[Any, 
     schema = snapshot.manifest.schema
     if name not in schema.names:
         raise unknown_attribute(name, {field.name: field.type for field in schema}, where="facets")
-    column = snapshot.table.column(name).filter(pa.array(snapshot.passing(where)))
+    column = snapshot.table.column(name).filter(pa.array(snapshot.passing(where).mask))
     if pa.types.is_list(column.type):
         # The door has taken repeated members out of the sets, so a member stands once in a row.
         column = pa.chunked_array([chunk.flatten() for chunk in column.chunks], pa.string())

@@ -19,7 +19,7 @@ from embedworks.index.answers import Fusion
 
 MANIFEST_NAME = "manifest.json"
 FORMAT = "embedworks-index"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # Hashing 32 MiB costs about 20 ms; larger files are checked by size and structure at opening, and whole by verify().
 HASHED_AT_OPENING = 32 * 2**20
 

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from embedworks.foundation import InputError
-from embedworks.index.answers import Answer, Fusion, Hit, Mode
+from embedworks.index.answers import Answer, Fusion, Hit, Hits, Mode
 from embedworks.index.exact import Ranking, best_first, cosines, exact_rankings, settled_ranking
 from embedworks.index.fusion import fused_scores
 from embedworks.index.graph import GRAPH_ANSWER, GRAPH_ROWS, GRAPH_SHARE
 from embedworks.index.intake import checked_count, checked_query
-from embedworks.index.snapshot import Snapshot
+from embedworks.index.snapshot import Passing, Snapshot
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,7 @@ def answer_all(snapshot: Snapshot, queries: Queries, *, left_out: int | None = N
     for where, members in groups.items():
         passing = snapshot.passing(where)
         if left_out is not None:
-            passing = passing.copy()
-            passing[left_out] = False
+            passing = passing.without(left_out)
         group = _Group(snapshot, request, passing, where is not None)
         rankings = group.rankings(
             None if vectors is None else vectors[members],
@@ -155,10 +154,9 @@ def answer_all(snapshot: Snapshot, queries: Queries, *, left_out: int | None = N
 class _Group:
     """The queries that share one filter."""
 
-    def __init__(self, snapshot: Snapshot, request: Request, passing: NDArray[np.bool_], filtered: bool) -> None:
-        self.snapshot, self.request, self.passing, self.filtered = snapshot, request, passing, filtered
-        self.rows = np.flatnonzero(passing)
-        self.count = len(self.rows)
+    def __init__(self, snapshot: Snapshot, request: Request, passing: Passing, filtered: bool) -> None:
+        self.snapshot, self.request, self.filtered = snapshot, request, filtered
+        self.passing, self.rows, self.count = passing.mask, passing.rows, passing.count
         self.approximate = False
         self._vector_way = ""
 
@@ -232,10 +230,14 @@ class _Group:
         return graph.rows >= GRAPH_ROWS and inside >= GRAPH_SHARE * graph.rows and inside >= k
 
 
-def _hits(snapshot: Snapshot, ranking: Ranking) -> list[Hit]:
+def _hits(snapshot: Snapshot, ranking: Ranking) -> Hits:
     rows, scores = ranking
-    found = snapshot.records(rows).to_pylist()
-    return [
-        Hit(id=row.pop("id"), score=float(score), text=row.pop("text"), attributes=row)
-        for row, score in zip(found, scores, strict=True)
-    ]
+
+    def read() -> list[Hit]:
+        found = snapshot.records(rows).to_pylist()
+        return [
+            Hit(id=row.pop("id"), score=float(score), text=row.pop("text"), attributes=row)
+            for row, score in zip(found, scores, strict=True)
+        ]
+
+    return Hits(len(rows), read)

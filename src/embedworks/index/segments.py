@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedworks.foundation import FileOperations, StorageError
+from embedworks.index.codes import Codes, encode_rows
 from embedworks.index.manifest import Manifest, SegmentEntry, StoredFile, check_file, stored_file
 from embedworks.index.postings import Postings
 
@@ -30,6 +31,7 @@ class Segment:
         entry: What the manifest says of it.
         rows: id, text and attributes, as a table whose columns are those of the index.
         vectors: float32, shape (rows, dimension), mapped from the file, each row of length 1.
+        codes: The same rows in one byte a component, mapped.
         alive: Which rows have not been deleted, shape (rows,).
         postings: The lexical side, when the index has one.
     """
@@ -37,6 +39,7 @@ class Segment:
     entry: SegmentEntry
     rows: pa.Table
     vectors: NDArray[np.float32]
+    codes: Codes
     alive: NDArray[np.bool_]
     postings: Postings | None
 
@@ -65,8 +68,11 @@ def write_segment(
     folder = directory / name
     files.make_directory(folder)
     write_array(folder / "vectors.npy", vectors, files)
+    coded = [encode_rows(block) for block in vectors]
+    write_array(folder / "codes.npy", [values for values, _ in coded], files)
+    write_array(folder / "bounds.npy", [bounds for _, bounds in coded], files)
     _write_table(folder / "rows.arrow", rows, files)
-    parts = {"vectors": "vectors.npy", "rows": "rows.arrow"}
+    parts = {"vectors": "vectors.npy", "codes": "codes.npy", "bounds": "bounds.npy", "rows": "rows.arrow"}
     if postings is not None:
         _write_table(folder / "terms.arrow", pa.table({"term": postings.terms}), files)
         write_array(folder / "starts.npy", [postings.starts], files)
@@ -106,6 +112,8 @@ def open_segment(directory: Path, entry: SegmentEntry, manifest: Manifest, *, ve
     """
     paths = {part: check_file(directory, file, verified=verified) for part, file in entry.files.items()}
     vectors = open_array(paths["vectors"], np.dtype(np.float32), (entry.rows, manifest.dimension))
+    values = open_array(paths["codes"], np.dtype(np.int8), (entry.rows, manifest.dimension))
+    bounds = open_array(paths["bounds"], np.dtype(np.float32), (entry.rows, 2))
     rows = _aligned(_open_table(paths["rows"], entry.rows), manifest.schema, paths["rows"])
     postings = None
     if manifest.lexical is not None:
@@ -114,7 +122,7 @@ def open_segment(directory: Path, entry: SegmentEntry, manifest: Manifest, *, ve
         entries = open_array(paths["entries"], np.dtype(np.int32), (2, int(starts[-1])))
         lengths = open_array(paths["lengths"], np.dtype(np.int32), (entry.rows,))
         postings = Postings(terms, starts, entries, lengths)
-    return Segment(entry, rows, vectors, _alive(directory, entry, verified), postings)
+    return Segment(entry, rows, vectors, Codes(values, bounds), _alive(directory, entry, verified), postings)
 
 
 def reopened_segment(directory: Path, segment: Segment, entry: SegmentEntry, *, verified: set[StoredFile]) -> Segment:
@@ -158,7 +166,7 @@ def open_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDAr
     try:
         # NumPy cannot map an array without elements.
         empty = 0 in shape
-        array: NDArray[Any] = np.load(path, mmap_mode=None if empty else "r", allow_pickle=False)
+        array: NDArray[Any] = np.asarray(np.load(path, mmap_mode=None if empty else "r", allow_pickle=False))
     except (ValueError, EOFError, OSError) as error:
         raise StorageError("is no readable array", where=str(path), mend="restore it from a copy") from error
     if array.dtype != dtype or array.shape != shape:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,43 @@ from embedworks.index.segments import Segment, open_segment, reopened_segment
 from embedworks.index.where import parse_where
 
 _ATTEMPTS = 5
-_REMEMBERED_FILTERS = 16
+_REMEMBERED_FILTERS = 64
+
+
+RowsOfSegment = tuple[int, slice | NDArray[np.int64], NDArray[np.int64]]
+"""A segment's position, the places of its rows among those asked for, and their numbers within the segment."""
+
+
+@dataclass(frozen=True, eq=False)
+class Passing:
+    """The live rows that pass a filter.
+
+    Args:
+        mask: Which rows pass, bool, shape (rows,), read-only.
+        rows: Their numbers, ascending, int64, shape (count,), read-only.
+    """
+
+    mask: NDArray[np.bool_]
+    rows: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, mask: NDArray[np.bool_]) -> Passing:
+        """Return what a mask says, both forms of it."""
+        rows = np.flatnonzero(mask)
+        mask.setflags(write=False)
+        rows.setflags(write=False)
+        return cls(mask, rows)
+
+    @property
+    def count(self) -> int:
+        """How many rows pass."""
+        return len(self.rows)
+
+    def without(self, row: int) -> Passing:
+        """Return the same without one row."""
+        mask = self.mask.copy()
+        mask[row] = False
+        return Passing.of(mask)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,21 +102,19 @@ class Snapshot:
         return {field.name: field.type for field in self.table.schema}
 
     @cached_property
-    def _masks(self) -> Any:
+    def _filters(self) -> Any:
         @lru_cache(maxsize=_REMEMBERED_FILTERS)
-        def mask(where: str) -> NDArray[np.bool_]:
-            passing = passing_rows(parse_where(where, self.names), self.table) & self.alive
-            passing.setflags(write=False)
-            return passing
+        def passing(where: str | None) -> Passing:
+            if where is None:
+                return Passing.of(self.alive.copy())
+            return Passing.of(passing_rows(parse_where(where, self.names), self.table) & self.alive)
 
-        return mask
+        return passing
 
-    def passing(self, where: str | None) -> NDArray[np.bool_]:
-        """Return which live rows pass a filter, shape (rows,), read-only; the last few filters are remembered."""
-        if where is None:
-            return self.alive
-        mask: NDArray[np.bool_] = self._masks(where)
-        return mask
+    def passing(self, where: str | None) -> Passing:
+        """Return which live rows pass a filter; the last few filters are remembered."""
+        found: Passing = self._filters(where)
+        return found
 
     @cached_property
     def terms(self) -> TermScorer:
@@ -129,6 +164,23 @@ class Snapshot:
         names: list[str] = self.records(rows, columns=["id"]).column("id").to_pylist()
         return names
 
+    def split(self, rows: NDArray[np.int64]) -> list[RowsOfSegment]:
+        """Return rows by the segments they are in.
+
+        Args:
+            rows: Row numbers in any order, int64, shape (wanted,).
+        """
+        if len(self.segments) == 1:
+            return [(0, slice(None), rows)]
+        owner = np.searchsorted(self.firsts, rows, side="right") - 1
+        if len(rows) and (owner[1:] >= owner[:-1]).all():
+            borders = np.searchsorted(owner, np.arange(len(self.segments) + 1))
+            places = [slice(int(start), int(end)) for start, end in pairwise(borders)]
+            found = [(position, place, rows[place] - self.firsts[position]) for position, place in enumerate(places)]
+            return [part for part in found if len(part[2])]
+        chosen = [(int(position), np.flatnonzero(owner == position)) for position in np.unique(owner)]
+        return [(position, place, rows[place] - self.firsts[position]) for position, place in chosen]
+
     def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Copy the vectors of some rows.
 
@@ -139,10 +191,8 @@ class Snapshot:
             float32, shape (wanted, dimension).
         """
         copied = np.empty((len(rows), self.manifest.dimension), dtype=np.float32)
-        owner = np.searchsorted(self.firsts, rows, side="right") - 1
-        for position in np.unique(owner):
-            ours = owner == position
-            copied[ours] = self.segments[position].vectors[rows[ours] - self.firsts[position]]
+        for position, places, local in self.split(rows):
+            copied[places] = self.segments[position].vectors[local]
         return copied
 
     def rows_of(self, ids: pa.Array) -> NDArray[np.int64]:
