@@ -7,15 +7,12 @@ exact scores for those few the answer is that of a scan over the vectors themsel
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 _ROWS_AT_ONCE = 8_192
-_LEVELS = 127
-_QUERY_LEVELS = 32_767
-_LARGEST_SUM = 2**31 - 2**16
+LEVELS = 127
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,21 +27,6 @@ class Codes:
 
     values: NDArray[np.int8]
     bounds: NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class QueryCode:
-    """A query as whole numbers of two bytes: about ``scale * values``.
-
-    Args:
-        values: int16, shape (d,); no sum of products with a row's code leaves 32 bits.
-        scale: What one level stands for.
-        error: At least the Euclidean distance between the query and what its code stands for.
-    """
-
-    values: NDArray[np.int16]
-    scale: float
-    error: float
 
 
 def encode_rows(vectors: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -68,23 +50,10 @@ def encode_rows(vectors: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray
     for start in range(0, len(vectors), _ROWS_AT_ONCE):
         rows = vectors[start : start + _ROWS_AT_ONCE].astype(np.float64)
         part = slice(start, start + len(rows))
-        scales = (np.abs(rows).max(axis=1) / _LEVELS).astype(np.float32)
+        scales = (np.abs(rows).max(axis=1) / LEVELS).astype(np.float32)
         levels = np.rint(rows / np.where(scales > 0, scales, 1)[:, np.newaxis])
-        values[part] = np.clip(levels, -_LEVELS, _LEVELS)
+        values[part] = np.clip(levels, -LEVELS, LEVELS)
         missed = np.sqrt(((rows - scales[:, np.newaxis].astype(np.float64) * values[part]) ** 2).sum(axis=1))
         bounds[part, 0] = scales
         bounds[part, 1] = np.nextafter(missed.astype(np.float32), np.float32(np.inf))
     return values, bounds
-
-
-def encode_query(query: NDArray[Any]) -> QueryCode:
-    """Return the code of a query.
-
-    Args:
-        query: A vector of length 1, float64, shape (d,).
-    """
-    # A row's code has length at most 127 sqrt(d), so this many levels keep every sum of products within 32 bits.
-    levels = min(_QUERY_LEVELS, int(_LARGEST_SUM / (_LEVELS * np.sqrt(query.size)) * float(np.abs(query).max())))
-    scale = float(np.abs(query).max()) / max(1, levels)
-    values = np.rint(query / scale).astype(np.int16)
-    return QueryCode(values, scale, float(np.linalg.norm(query - scale * values)) * (1 + 1e-9))

@@ -9,11 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from embedworks.index.codes import encode_query
-from embedworks.index.snapshot import RowsOfSegment, Snapshot
-
-# Above this many wanted rows a list kept in order costs more than a partition.
-_SORTED_LIST = 256
+from embedworks.index.snapshot import Snapshot
 
 Ranking = tuple[NDArray[np.int64], NDArray[np.float64]]
 
@@ -30,16 +26,20 @@ def exact_rankings(snapshot: Snapshot, queries: NDArray[np.float64], rows: NDArr
     Returns:
         For every query the min(k, candidates) best rows and their cosines, best first, ties in the order of the ids.
     """
+    from embedworks.index.scanning import best_rows
+
     if len(rows) == 0 or k == 0:
         return [(np.zeros(0, dtype=np.int64), np.zeros(0)) for _ in queries]
-    if len(rows) <= k:
-        return [settled_ranking(snapshot, query, rows, k) for query in queries]
     parts = snapshot.split(rows)
-    scores, slacks = np.empty(len(rows), dtype=np.float32), np.empty(len(rows), dtype=np.float32)
     rankings = []
     for query in queries:
-        _scan(snapshot, query, parts, scores, slacks)
-        rankings.append(settled_ranking(snapshot, query, rows[_possible(scores, slacks, k)], k))
+        found = []
+        for position, _, local in parts:
+            segment = snapshot.segments[position]
+            best, scores, _ = best_rows(segment.codes.values, segment.codes.bounds, segment.vectors, local, query, k)
+            found.append((best + snapshot.firsts[position] if position else best, scores))
+        best, scores = found[0] if len(found) == 1 else (np.concatenate(part) for part in zip(*found, strict=True))
+        rankings.append(best_first(snapshot, best, scores, k))
     return rankings
 
 
@@ -72,43 +72,15 @@ def cosines(snapshot: Snapshot, query: NDArray[np.float64], rows: NDArray[np.int
 
 def best_first(snapshot: Snapshot, rows: NDArray[np.int64], scores: NDArray[np.float64], k: int) -> Ranking:
     """Order rows by descending score, equal scores by ascending id, and keep k."""
-    if len(rows) > k:
-        threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
-        kept = np.flatnonzero(scores >= threshold)
-        rows, scores = rows[kept], scores[kept]
-    order = np.argsort(-scores, kind="stable")
-    rows, scores = rows[order], scores[order]
+    falling = scores[1:] <= scores[:-1]
+    if not falling.all():
+        order = np.argsort(-scores, kind="stable")
+        rows, scores = rows[order], scores[order]
+    if len(rows) > k > 0:
+        end = int(np.searchsorted(-scores, -scores[k - 1], side="right"))  # those that equal the k-th stay for now
+        rows, scores = rows[:end], scores[:end]
     if len(rows) > 1 and (scores[1:] == scores[:-1]).any():
         ids = snapshot.ids(rows)
         order = np.array(sorted(range(len(rows)), key=lambda place: (-scores[place], ids[place])), dtype=np.int64)
         rows, scores = rows[order], scores[order]
     return rows[:k], scores[:k]
-
-
-def _scan(
-    snapshot: Snapshot,
-    query: NDArray[np.float64],
-    parts: list[RowsOfSegment],
-    scores: NDArray[np.float32],
-    slacks: NDArray[np.float32],
-) -> None:
-    """Fill in the scores by codes and what each can be off by, both of shape (rows,)."""
-    from embedworks.index.scanning import code_scores
-
-    code = encode_query(query)
-    for position, places, local in parts:
-        codes = snapshot.segments[position].codes
-        code_scores(
-            codes.values, codes.bounds, local, code.values, code.scale, code.error, scores[places], slacks[places]
-        )
-
-
-def _possible(scores: NDArray[np.float32], slacks: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """Return where a row may be one of the k best."""
-    if k <= _SORTED_LIST:
-        from embedworks.index.scanning import possible
-
-        found: NDArray[np.int64] = possible(scores, slacks, k)
-        return found
-    lowest = scores - slacks
-    return np.flatnonzero(scores + slacks >= np.partition(lowest, len(lowest) - k)[len(lowest) - k])

@@ -18,6 +18,8 @@ Texts: TypeAlias = Sequence[str | None] | pa.Array | pa.ChunkedArray
 Columns: TypeAlias = pa.Table | Mapping[str, Any]
 
 RESERVED_NAMES = ("id", "text", "score", "vector")
+# Between these no square of a component is lost, and NaN is not between them.
+_SAFE_SQUARES = (1e-60, 1e200)
 _NORM_FLOOR = 1e-30
 _BLOCK_ROWS = 8_192
 
@@ -138,6 +140,10 @@ def unit_rows(array: NDArray[Any], *, name: str, ids: pa.Array | None, first_row
     if array.dtype.kind not in "fiu":
         raise InputError(f"the type is {array.dtype}", where=name, mend="pass real numbers, best float32")
     rows = array.astype(np.float64)
+    squares = np.einsum("rd,rd->r", rows, rows)
+    if ((squares > _SAFE_SQUARES[0]) & (squares < _SAFE_SQUARES[1])).all():
+        rows /= np.sqrt(squares)[:, np.newaxis]
+        return rows
 
     def row_name(row: int) -> str:
         row += first_row

@@ -4,10 +4,72 @@ from __future__ import annotations
 
 import numpy as np
 
+from embedworks.index.codes import LEVELS
 from embedworks.index.structures.kernels import compiled, compiled_fast
 
+_QUERY_LEVELS = 32_767
+_LARGEST_SUM = 2**31 - 2**16
+# Above this many wanted rows a list kept in order costs more than a partition.
+_SORTED_LIST = 256
 ROUNDING = 4e-6
 """More than float32 rounding can add to a score made from codes of vectors of length 1."""
+
+
+@compiled
+def best_rows(values, bounds, vectors, rows, query, k):  # type: ignore[no-untyped-def]
+    """Find the k rows of highest cosine, exactly.
+
+    Args:
+        values: Codes, int8, shape (n, d).
+        bounds: Scale and error of each code, float32, shape (n, 2).
+        vectors: The rows themselves, float32, shape (n, d).
+        rows: The rows to search among, int64, shape (count,).
+        query: Of length 1, float64, shape (d,).
+        k: At least 1.
+
+    Returns:
+        Rows and cosines, best first; more than k where others equal the k-th; and how many were scored in float64.
+    """
+    places = np.arange(rows.shape[0])
+    if rows.shape[0] > k:
+        code, scale, error = encode_query(query)
+        scores = np.empty(rows.shape[0], dtype=np.float32)
+        slacks = np.empty(rows.shape[0], dtype=np.float32)
+        code_scores(values, bounds, rows, code, scale, error, scores, slacks)
+        places = possible(scores, slacks, k)
+    candidates = rows[places]
+    exact = np.empty(candidates.shape[0])
+    cosines_of(vectors, candidates, query, exact)
+    order = np.argsort(-exact)
+    count = min(k, order.shape[0])
+    while count < order.shape[0] and exact[order[count]] == exact[order[count - 1]]:
+        count += 1
+    return candidates[order[:count]], exact[order[:count]], candidates.shape[0]
+
+
+@compiled
+def encode_query(query):  # type: ignore[no-untyped-def]
+    """Return a query as whole numbers of two bytes, so few levels that no sum of products leaves 32 bits.
+
+    Args:
+        query: Of length 1, float64, shape (d,).
+
+    Returns:
+        int16, shape (d,); what one level stands for; at least the Euclidean distance between the two.
+    """
+    largest = 0.0
+    for component in range(query.shape[0]):
+        largest = max(largest, abs(query[component]))
+    # A row's code has length at most 127 sqrt(d), the query's 1 / scale.
+    levels = min(_QUERY_LEVELS, int(_LARGEST_SUM / (LEVELS * np.sqrt(query.shape[0])) * largest))
+    scale = largest / max(1, levels)
+    code = np.empty(query.shape[0], dtype=np.int16)
+    missed = 0.0
+    for component in range(query.shape[0]):
+        level = np.rint(query[component] / scale)
+        code[component] = np.int16(level)
+        missed += (query[component] - scale * level) ** 2
+    return code, scale, np.sqrt(missed) * (1 + 1e-9)
 
 
 @compiled_fast
@@ -49,6 +111,9 @@ def possible(scores, slacks, k):  # type: ignore[no-untyped-def]
         int64, ascending.
     """
     count = scores.shape[0]
+    if k > _SORTED_LIST:
+        lowest = np.partition(scores - slacks, count - k)[count - k] if count > k else np.float32(-np.inf)
+        return np.flatnonzero(scores + slacks >= lowest)
     sure = np.empty(k, dtype=np.float32)  # the k best lower bounds, best first
     size = 0
     for place in range(count):
