@@ -1,0 +1,216 @@
+"""How a search is answered in PostgreSQL: counted first, then scanned exactly or walked through the graph."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from embedworks.index.adapters.adapter import MARGIN, Candidates, Journal, best_hits, ready, settled_hits
+from embedworks.index.adapters.pgvector_wire import SentVector
+from embedworks.index.adapters.sql_filter import SqlFilter, quoted
+from embedworks.index.answers import Answer, Hit
+
+if TYPE_CHECKING:
+    import psycopg
+
+# Counting further costs more than it tells: from here on the server's statistics are asked.
+_COUNTED_ROWS = 100_000
+_LONGEST_CANDIDATE_LIST = 1_000
+_SHORTEST_CANDIDATE_LIST = 100
+_MOST_ROWS = 2**31
+NO_FILTER = SqlFilter("true", ())
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the server says about a collection.
+
+    Args:
+        name: The table.
+        dimension: Components of every vector.
+        schema: The attributes.
+        graph: Whether there is an HNSW graph.
+        iterative: Whether this pgvector goes on scanning its graph until enough rows pass.
+        server: Versions, for people.
+    """
+
+    name: str
+    dimension: int
+    schema: pa.Schema
+    graph: bool
+    iterative: bool
+    server: str
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A search, checked and translated.
+
+    Args:
+        table: Where.
+        query: A unit vector, float64, shape (dimension,).
+        k: How many hits are wanted.
+        filter: The filter in SQL; ``true`` where there is none.
+        exact: Whether the graph is forbidden.
+        exact_below: Up to how many passing rows are scanned exactly.
+    """
+
+    table: Table
+    query: NDArray[np.float64]
+    k: int
+    filter: SqlFilter
+    exact: bool
+    exact_below: int
+
+    def counted(self, cursor: psycopg.Cursor[tuple[Any, ...]], *, most: int | None = None) -> int:
+        """Count the rows that pass, up to ``most`` where it is given."""
+        limit = "" if most is None else f" limit {most}"
+        inner = f"select 1 from {quoted(self.table.name)} where {self.filter.text}{limit}"  # noqa: S608 - quoted
+        return int(_one(cursor, f"select count(*) from ({inner}) as passing", self.filter.values))  # noqa: S608 - quoted
+
+    def estimated(self, cursor: psycopg.Cursor[tuple[Any, ...]]) -> int:
+        """Ask the server's statistics how many rows pass."""
+        table = quoted(self.table.name)
+        statement = f"explain (format json) select 1 from {table} where {self.filter.text}"  # noqa: S608 - quoted
+        return int(_one(cursor, statement, self.filter.values)[0]["Plan"]["Plan Rows"])
+
+    def counted_or_estimated(self, cursor: psycopg.Cursor[tuple[Any, ...]]) -> tuple[int, bool]:
+        """Return how many rows pass and whether that is exact."""
+        counted = self.counted(cursor, most=_COUNTED_ROWS + 1)
+        return (counted, True) if counted <= _COUNTED_ROWS else (max(counted, self.estimated(cursor)), False)
+
+
+def answered(
+    cursor: psycopg.Cursor[tuple[Any, ...]],
+    question: Question,
+    journal: Journal,
+    *,
+    begun: float,
+    plan: list[str] | None = None,
+) -> Answer:
+    """Answer a question within one transaction.
+
+    Args:
+        cursor: A binary cursor in a transaction that sees one state of the table.
+        question: What is asked.
+        journal: Where steps and decisions are noted.
+        begun: When the search began, by ``time.perf_counter``.
+        plan: Where the server's own plan of the last statement is put, if it is wanted.
+
+    Returns:
+        The answer.
+    """
+    with journal.step("count the passing rows"):
+        passing, sure = question.counted_or_estimated(cursor)
+        whole = replace(question, filter=NO_FILTER)
+        rows = passing if question.filter is NO_FILTER else whole.counted_or_estimated(cursor)[0]
+    search = _Search(cursor, question, journal, plan)
+    hits: list[Hit] | None = None
+    if question.table.graph and not question.exact and passing > question.exact_below:
+        hits = search.through_graph(passing, rows)
+    approximate = hits is not None
+    if hits is None:
+        hits = search.exactly(passing, rows)
+    about = "" if sure else " (about: by the server's statistics)"
+    return Answer(
+        hits=ready(hits),
+        milliseconds=(time.perf_counter() - begun) * 1000,
+        how=search.way + about,
+        passing=passing,
+        rows=rows,
+        mode="vector",
+        approximate=approximate,
+    )
+
+
+class _Search:
+    """The two ways, and what is said about them."""
+
+    def __init__(
+        self, cursor: psycopg.Cursor[tuple[Any, ...]], question: Question, journal: Journal, plan: list[str] | None
+    ) -> None:
+        self.cursor, self.question, self.journal, self.plan = cursor, question, journal, plan
+        self.way = ""
+        self._remedy = ""
+
+    def through_graph(self, passing: int, rows: int) -> list[Hit] | None:
+        """Walk the graph; None if it cannot fill k, with the reason noted."""
+        question = self.question
+        number = question.k + MARGIN
+        if number > _LONGEST_CANDIDATE_LIST:
+            self._remedy = f"; the graph gives at most {_LONGEST_CANDIDATE_LIST:,} candidates"
+            return None
+        if question.table.iterative:
+            candidates = min(_LONGEST_CANDIDATE_LIST, max(2 * number, _SHORTEST_CANDIDATE_LIST))
+            self.cursor.execute("set local hnsw.iterative_scan = relaxed_order")
+            remedy = f"iterative scan, candidate list of {candidates}"
+        else:
+            # The graph is walked without the filter, so its list must hold enough rows for the filter to leave k.
+            wanted = math.ceil(2 * number * rows / passing)
+            candidates = max(min(wanted, _LONGEST_CANDIDATE_LIST), _SHORTEST_CANDIDATE_LIST)
+            remedy = f"candidate list of {candidates} for want of iterative scans"
+            if number * rows / passing > _LONGEST_CANDIDATE_LIST:
+                self._remedy = f"; no candidate list of {_LONGEST_CANDIDATE_LIST:,} would hold {number} passing rows"
+                return None
+        self.cursor.execute(f"set local hnsw.ef_search = {candidates}")
+        # Without these the server may choose to sort a scan of everything instead, or not, from one day to the next.
+        self.cursor.execute("set local enable_sort = off")
+        self.cursor.execute("set local enable_seqscan = off")
+        with self.journal.step(f"graph: {remedy}"):
+            found = self._fetch(number, order="vector <#> %s")
+        self.cursor.execute("set local enable_sort = on")
+        self.cursor.execute("set local enable_seqscan = on")
+        wanted = min(question.k, passing)
+        if len(found.ids) < wanted:
+            self._remedy = f"; the graph search ({remedy}) came back short with {len(found.ids)} of {wanted}"
+            return None
+        self.way = f"HNSW graph of pgvector over {rows:,} rows, {passing:,} passing; {remedy}"
+        return best_hits(found, question.query, question.k)
+
+    def exactly(self, passing: int, rows: int) -> list[Hit]:
+        """Scan every passing row."""
+        # Adding nothing to the distance keeps the graph, which is approximate, out of the server's plans.
+        with self.journal.step("exact scan"):
+            hits = settled_hits(
+                lambda number: self._fetch(number, order="(vector <#> %s) + 0"),
+                self.question.query,
+                self.question.k,
+                most=_MOST_ROWS,
+            )
+        assert hits is not None
+        self.way = f"exact scan in PostgreSQL over {passing:,} of {rows:,} rows{self._remedy}"
+        return hits
+
+    def _fetch(self, number: int, *, order: str) -> Candidates:
+        table, condition = self.question.table, self.question.filter
+        columns = ", ".join(quoted(name) for name in ["id", "text", "vector", *table.schema.names])
+        statement = (
+            f"select {columns} from {quoted(table.name)} "  # noqa: S608 - quoted names, values as parameters
+            f"where {condition.text} order by {order} limit {number}"
+        )
+        values = [*condition.values, SentVector(self.question.query)]
+        found = self.cursor.execute(statement.encode(), values).fetchall()
+        if self.plan is not None:
+            explained = self.cursor.execute(f"explain (analyze, timing off) {statement}".encode(), values)
+            self.plan[:] = [_without_vector(str(line[0])) for line in explained]
+        vectors = np.array([row[2] for row in found], dtype=np.float32).reshape(len(found), table.dimension)
+        attributes = [dict(zip(table.schema.names, row[3:], strict=True)) for row in found]
+        return Candidates([row[0] for row in found], [row[1] for row in found], attributes, vectors)
+
+
+def _one(cursor: psycopg.Cursor[tuple[Any, ...]], statement: str, values: tuple[Any, ...]) -> Any:
+    row = cursor.execute(statement.encode(), values).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def _without_vector(line: str) -> str:
+    """Shorten the query's vector in a plan."""
+    return re.sub(r"'\[[^]]{40,}\]'", "'[...]'", line)
