@@ -11,21 +11,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from embedworks.serving.app import create_app
+    from embedworks.serving.papers.settings import MailSettings, PapersSettings, read_papers_settings
     from embedworks.serving.report import ComparisonReport, read_report
     from embedworks.serving.server import Server, serve
     from embedworks.serving.settings import ServerSettings, read_api_key
 
 _HOMES = {
     "ComparisonReport": "report",
+    "MailSettings": "papers.settings",
+    "PapersSettings": "papers.settings",
     "Server": "server",
     "ServerSettings": "settings",
     "create_app": "app",
     "read_api_key": "settings",
+    "read_papers_settings": "papers.settings",
     "read_report": "report",
     "serve": "server",
 }
 
-__all__ = ["ComparisonReport", "Server", "ServerSettings", "create_app", "read_api_key", "read_report", "serve"]
+__all__ = [
+    "ComparisonReport", "MailSettings", "PapersSettings", "Server", "ServerSettings", "create_app", "read_api_key",
+    "read_papers_settings", "read_report", "serve",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,12 @@ from embedworks.serving.errors import ApiError, error_response, install_error_ha
 from embedworks.serving.guard import Guard
 from embedworks.serving.metrics import metrics_text
 from embedworks.serving.model_service import ModelService
+from embedworks.serving.papers.attributes import find_attributes
+from embedworks.serving.papers.rounds import mail_rounds
+from embedworks.serving.papers.routes import papers_router
+from embedworks.serving.papers.service import PapersService
+from embedworks.serving.papers.settings import PapersSettings
+from embedworks.serving.papers.shown import ListedIndex
 from embedworks.serving.protocols import SearchIndex
 from embedworks.serving.report import ComparisonReport
 from embedworks.serving.searching import SearchService, search_router
@@ -35,6 +42,7 @@ def create_app(
     *,
     settings: ServerSettings | None = None,
     comparison: ComparisonReport | None = None,
+    papers: PapersSettings | None = None,
 ) -> FastAPI:
     """Make the application that serves an index and its encoder.
 
@@ -43,12 +51,14 @@ def create_app(
         encoder: The encoder its vectors were made with.
         settings: Limits and access rules.
         comparison: An evaluation to show on the page.
+        papers: Settings of the papers view, which an index with dates has.
 
     Returns:
-        An ASGI application; the thread that encodes lives from its start-up to its shut-down.
+        An ASGI application; the thread that encodes lives from its start-up to its shut-down. Its ``state.papers`` is
+        the papers view, or None.
 
     Raises:
-        InputError: The encoder's vectors do not have the index's dimension.
+        InputError: The encoder's vectors do not have the index's dimension, or the date attribute holds no dates.
     """
     settings = settings or ServerSettings()
     if encoder.dimension != index.dimension:
@@ -59,7 +69,8 @@ def create_app(
         )
     model = ModelService(encoder, settings)
     service = SearchService(index, model, settings)
-    collection = Collection(index, model, settings, comparison)
+    view = _papers_view(index, service, model, settings, papers or PapersSettings())
+    collection = Collection(index, model, settings, comparison, papers=None if view is None else view.description())
     guards: list[Guard] = []  # starlette makes the guard when the first request comes; /metrics reads its counters
 
     @asynccontextmanager
@@ -68,7 +79,12 @@ def create_app(
         # The first forward pass and the first search build caches; nobody should wait for them at the search box.
         await model.answers()
         await service.call(collection.warm_up)
+        rounds = None if view is None else asyncio.create_task(mail_rounds(view))
         yield
+        if rounds is not None:
+            rounds.cancel()
+            with suppress(asyncio.CancelledError):
+                await rounds
         model.queue.close(timeout_s=settings.drain_s)
         service.close()
 
@@ -87,9 +103,25 @@ def create_app(
     install_error_handlers(app)
     app.include_router(embeddings_router(model, settings))
     app.include_router(search_router(service, collection))
+    app.state.papers = view
+    if view is not None:
+        app.include_router(papers_router(view))
     _add_status_routes(app, index, model, guards)
     _add_page(app, comparison)
     return app
+
+
+def _papers_view(
+    index: SearchIndex,
+    service: SearchService,
+    model: ModelService,
+    settings: ServerSettings,
+    papers: PapersSettings,
+) -> PapersService | None:
+    attributes = find_attributes(index.schema, date=papers.date)
+    if attributes is None or not isinstance(index, ListedIndex):
+        return None
+    return PapersService(index, attributes=attributes, service=service, model=model, settings=settings, papers=papers)
 
 
 def _add_status_routes(app: FastAPI, index: SearchIndex, model: ModelService, guards: list[Guard]) -> None:

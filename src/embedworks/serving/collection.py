@@ -35,15 +35,23 @@ class Collection:
         model: The model that serves it.
         settings: Title and example queries.
         comparison: An evaluation to show.
+        papers: What the page must know of the papers view, or None for an index without dates.
     """
 
     def __init__(
-        self, index: SearchIndex, model: ModelService, settings: ServerSettings, comparison: ComparisonReport | None
+        self,
+        index: SearchIndex,
+        model: ModelService,
+        settings: ServerSettings,
+        comparison: ComparisonReport | None,
+        *,
+        papers: dict[str, Any] | None = None,
     ) -> None:
         self._index = index
         self._model = model
         self._settings = settings
         self._comparison = comparison
+        self._papers = papers
         self._examples: tuple[str, ...] | None = settings.examples or None
         self._kinds = {field.name: attribute_kind(field.type) for field in index.schema}
         self._facet = lru_cache(_REMEMBERED_FACETS)(self._counted_facet)
@@ -68,6 +76,7 @@ class Collection:
             "attributes": [{"name": name, "kind": kind} for name, kind in self._kinds.items()],
             "examples": list(self._examples),
             "comparison": None if self._comparison is None else _comparison_document(self._comparison),
+            "papers": self._papers,
         }
 
     def facets(self, names: list[str], where: str | None) -> dict[str, Any]:

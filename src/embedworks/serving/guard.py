@@ -21,7 +21,7 @@ logger = logging.getLogger("embedworks.serving.requests")
 
 REQUEST_ID_HEADER = "x-request-id"
 _OPEN_PATHS = ("/", "/health", "/ready", "/favicon.ico")
-_OPEN_PREFIXES = ("/static/",)
+_OPEN_PREFIXES = ("/static/", "/feeds/")  # feed readers send no key: the address of a feed holds a secret of its own
 _MOST_DISCARDED = 64_000_000  # bytes of a refused body read and dropped, so that the client gets to see the refusal
 _SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -12,17 +12,12 @@ from numpy.typing import NDArray
 Mode = Literal["vector", "lexical", "hybrid"]
 
 
-class SearchHit(Protocol):
-    """One entry that was found."""
+class SearchEntry(Protocol):
+    """One entry of an index."""
 
     @property
     def id(self) -> str:
         """Id of the entry."""
-        ...
-
-    @property
-    def score(self) -> float:
-        """How near it is; larger is nearer."""
         ...
 
     @property
@@ -33,6 +28,15 @@ class SearchHit(Protocol):
     @property
     def attributes(self) -> Mapping[str, Any]:
         """Its attributes by name."""
+        ...
+
+
+class SearchHit(SearchEntry, Protocol):
+    """One entry that was found."""
+
+    @property
+    def score(self) -> float:
+        """How near it is; larger is nearer."""
         ...
 
 
@@ -60,6 +64,7 @@ class SearchAnswer(Protocol):
         ...
 
 
+@runtime_checkable
 class SearchIndex(Protocol):
     """An index that can be served; :class:`embedworks.index.Index` is one."""
 

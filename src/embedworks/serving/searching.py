@@ -19,7 +19,7 @@ from embedworks.serving.collection import Collection
 from embedworks.serving.errors import ApiError
 from embedworks.serving.model_service import ModelService, check_unicode
 from embedworks.serving.plain_values import plain_value
-from embedworks.serving.protocols import Mode, SearchAnswer, SearchHit, SearchIndex
+from embedworks.serving.protocols import Mode, SearchAnswer, SearchEntry, SearchIndex
 from embedworks.serving.settings import ServerSettings
 
 _TEXT_CHARACTERS = 4_000  # of an entry's text, sent with each hit so that opening one needs no request
@@ -79,13 +79,11 @@ class SearchService:
                 parameter="query",
             )
         check_unicode(query, parameter="query")
-        self._check(request.k, request.where)
+        self.check(request.k, request.where)
         where, mode = request.where or None, request.mode
         vector = None if mode == "lexical" else await self._model.query_vector(query)
         text = None if mode == "vector" else query
-        answer = await self._filtered(
-            lambda: self._index.search(vector, text=text, k=request.k, where=where, mode=mode)
-        )
+        answer = await self.filtered(lambda: self._index.search(vector, text=text, k=request.k, where=where, mode=mode))
         return self._document(answer, query=query, started=started)
 
     async def similar(self, entry: str, *, k: int, where: str | None) -> dict[str, Any]:
@@ -96,9 +94,9 @@ class SearchService:
         """
         started = time.perf_counter()
         check_unicode(entry, parameter="id")
-        self._check(k, where)
+        self.check(k, where)
         try:
-            answer = await self._filtered(lambda: self._index.more_like(entry, k=k, where=where or None))
+            answer = await self.filtered(lambda: self._index.more_like(entry, k=k, where=where or None))
         except ApiError as error:
             if error.parameter == "where":
                 raise
@@ -107,10 +105,15 @@ class SearchService:
 
     async def facets(self, collection: Collection, names: list[str], where: str | None) -> dict[str, Any]:
         """Answer with the values of attributes and how many entries that pass the filter have each."""
-        self._check(1, where)
-        return await self._filtered(lambda: collection.facets(names, where or None))
+        self.check(1, where)
+        return await self.filtered(lambda: collection.facets(names, where or None))
 
-    def _check(self, k: int, where: str | None) -> None:
+    def check(self, k: int, where: str | None) -> None:
+        """Refuse a number of hits beyond the limit, and a filter that is no valid Unicode.
+
+        Raises:
+            ApiError: One of them cannot be used.
+        """
         if not 1 <= k <= self._settings.results:
             raise ApiError(
                 422, f"k is {k}, it must be from 1 to {self._settings.results}", code="invalid_value", parameter="k"
@@ -118,22 +121,26 @@ class SearchService:
         if where is not None:
             check_unicode(where, parameter="where")
 
-    async def _filtered(self, work: Callable[[], _Returned]) -> _Returned:
+    async def filtered(self, work: Callable[[], _Returned]) -> _Returned:
+        """Run a piece of work on a search thread; what it refuses becomes an answer of status 400.
+
+        Raises:
+            ApiError: The work raised an InputError.
+        """
         try:
             return await self.call(work)
         except InputError as error:
             # The index says which argument it refuses. Its own place on the disk is nobody's business.
-            where = error.where == "where"
             raise ApiError(
                 400,
                 f"{error.what}; {error.mend}" if error.mend else error.what,
-                code="invalid_filter" if where else "invalid_input",
-                parameter="where" if where else None,
+                code="invalid_filter" if error.where == "where" else "invalid_input",
+                parameter=error.where if error.where in ("where", "name") else None,
             ) from error
 
     def _document(self, answer: SearchAnswer, *, query: str, started: float) -> dict[str, Any]:
         return {
-            "hits": [_hit_document(hit, query) for hit in answer.hits],
+            "hits": [entry_document(hit, score=hit.score, query=query) for hit in answer.hits],
             "passing": answer.passing,
             "how": answer.how,
             "search_milliseconds": round(answer.milliseconds, 3),
@@ -152,34 +159,41 @@ def search_router(service: SearchService, collection: Collection) -> APIRouter:
 
     @router.post("/search", summary="Search by meaning, by words, or by both")
     async def search(request: SearchRequest) -> Response:
-        return _json(await service.search(request))
+        return json_response(await service.search(request))
 
     @router.get("/search", summary="Search, with the request in the address")
     async def search_by_address(query: str, k: int = 10, where: str | None = None, mode: Mode = "hybrid") -> Response:
-        return _json(await service.search(SearchRequest(query=query, k=max(k, 1), where=where, mode=mode)))
+        return json_response(await service.search(SearchRequest(query=query, k=max(k, 1), where=where, mode=mode)))
 
     @router.get("/similar", summary="Find entries like one of the index's own")
     async def similar(id: str, k: int = 10, where: str | None = None) -> Response:  # noqa: A002
-        return _json(await service.similar(id, k=k, where=where))
+        return json_response(await service.similar(id, k=k, where=where))
 
     @router.get("/facets", summary="Count the values of attributes")
     async def facets(name: Annotated[list[str] | None, Query()] = None, where: str | None = None) -> Response:
-        return _json(await service.facets(collection, name or [], where))
+        return json_response(await service.facets(collection, name or [], where))
 
     @router.get("/about", summary="Describe the collection")
     async def about() -> Response:
-        return _json(await service.call(collection.description))
+        return json_response(await service.call(collection.description))
 
     return router
 
 
-def _hit_document(hit: SearchHit, query: str) -> dict[str, Any]:
-    text = hit.text or ""
+def entry_document(entry: SearchEntry, *, score: float | None, query: str) -> dict[str, Any]:
+    """Return an entry as the page and the API read it.
+
+    Args:
+        entry: The entry.
+        score: How near it is, or None where nothing was asked for.
+        query: What its snippet is chosen and marked for; empty takes the beginning.
+    """
+    text = entry.text or ""
     cut = snippet(text, query)
     return {
-        "id": hit.id,
-        "score": plain_value(float(hit.score)),
-        "attributes": {name: plain_value(value) for name, value in hit.attributes.items()},
+        "id": entry.id,
+        "score": None if score is None else plain_value(float(score)),
+        "attributes": {name: plain_value(value) for name, value in entry.attributes.items()},
         "snippet": {
             "text": cut.text,
             "highlights": [list(span) for span in cut.highlights],
@@ -191,5 +205,6 @@ def _hit_document(hit: SearchHit, query: str) -> dict[str, Any]:
     }
 
 
-def _json(document: dict[str, Any]) -> Response:
+def json_response(document: dict[str, Any]) -> Response:
+    """Return a document as a response; signs beyond ASCII are escaped, NaN is refused."""
     return Response(json.dumps(document, ensure_ascii=True, allow_nan=False), media_type="application/json")

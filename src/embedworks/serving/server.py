@@ -18,6 +18,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from embedworks.foundation import InputError
 from embedworks.foundation.protocols import Encoder
 from embedworks.serving.app import create_app
+from embedworks.serving.papers.service import PapersService
+from embedworks.serving.papers.settings import PapersSettings, read_papers_settings
 from embedworks.serving.protocols import SearchIndex
 from embedworks.serving.report import read_report
 from embedworks.serving.settings import LOOPBACK_HOSTS, ServerSettings, read_api_key
@@ -98,6 +100,7 @@ def serve(
     api_key_file: str | Path | None = None,
     report: str | Path | None = None,
     settings: ServerSettings | None = None,
+    papers: PapersSettings | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> None:
     """Serve an index over HTTP, with a page to search it by, until interrupted.
@@ -110,6 +113,7 @@ def serve(
         api_key_file: File that holds the bearer key; without it ``EMBEDWORKS_API_KEY`` is looked at.
         report: Folder with the comparison to show on the page.
         settings: Limits; the key and the host names are added from the other arguments.
+        papers: Settings of the papers view; by default the mail server of the environment, and no other.
         announce: Called with the page's address once the port is taken.
 
     Raises:
@@ -124,8 +128,11 @@ def serve(
             logger.warning("everybody who can reach %s can search this index: set a key with --api-key-file", host)
     settings = replace(settings, api_key=api_key, allowed_hosts=allowed_hosts)
     comparison = None if report is None else read_report(Path(report))
-    app = create_app(index, encoder, settings=settings, comparison=comparison)
+    app = create_app(index, encoder, settings=settings, comparison=comparison, papers=papers or read_papers_settings())
     server = Server(app, host=host, port=port, settings=settings)
+    view: PapersService | None = app.state.papers
+    if view is not None and view.address is None and host in LOOPBACK_HOSTS:
+        view.address = server.url  # mails are written without a request that would say where the page is
     logger.info("serving %d entries at %s", len(index), server.url)
     if announce is not None:
         announce(server.url)
