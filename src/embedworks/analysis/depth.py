@@ -53,7 +53,8 @@ class Distance:
             distance of a row to itself is never used, so it need not be 0.
 
     Example:
-        >>> manhattan = Distance("manhattan", 2 * 2**0.5, lambda a, b: np.abs(a[:, None] - b).sum(axis=2))
+        >>> from scipy.spatial.distance import cdist
+        >>> manhattan = Distance("manhattan", 2 * 2**0.5, lambda a, b: cdist(a, b, "cityblock"))
         >>> depths(np.eye(2), distance=manhattan).round(3).tolist()
         [0.828, 0.828]
     """

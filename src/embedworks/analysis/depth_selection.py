@@ -139,7 +139,8 @@ def _least_outlying_by_neighbours(
 ) -> NDArray[np.intp]:
     from sklearn.neighbors import LocalOutlierFactor
 
-    model = LocalOutlierFactor(n_neighbors=min(20, len(unit) - 1)).fit(unit)
+    # 20 is the library's default; of a small class half, as an outlier would else be everybody's neighbour
+    model = LocalOutlierFactor(n_neighbors=min(20, max(1, len(unit) // 2))).fit(unit)
     return centre_outward_order(model.negative_outlier_factor_)[:k]
 
 

@@ -100,7 +100,7 @@ class UnitRows:
     @cached_property
     def duplicate_share(self) -> float:
         """Share of rows that repeat an earlier row exactly."""
-        return 1.0 - float(len(np.unique(self._fingerprints))) / self.rows
+        return float(self.rows - len(np.unique(self._fingerprints))) / self.rows
 
     def _ranges(self, rows: int) -> Iterator[tuple[int, int]]:
         for start in range(0, self.rows, rows):
@@ -133,7 +133,8 @@ def _careful_lengths(block: NDArray[np.float64], *, first_row: int, name: str) -
         row = first_row + int(np.argmin(largest))
         raise InputError("is zero and has no direction", where=f"{name}, row {row}", mend="remove the row")
     scaled = block / largest[:, None]
-    lengths: NDArray[np.float64] = largest * np.sqrt(np.einsum("ij,ij->i", scaled, scaled))
+    with np.errstate(over="ignore"):  # what overflows is refused below
+        lengths: NDArray[np.float64] = largest * np.sqrt(np.einsum("ij,ij->i", scaled, scaled))
     if not np.isfinite(lengths).all():
         row = first_row + int(np.argmin(np.isfinite(lengths)))
         raise InputError("is too long for float64", where=f"{name}, row {row}", mend="scale the vectors down")

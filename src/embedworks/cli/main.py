@@ -15,6 +15,7 @@ from embedworks.cli.encode import encode
 from embedworks.cli.evaluate import evaluate
 from embedworks.cli.fit import fit_verb
 from embedworks.cli.index import index
+from embedworks.cli.inspect import inspect
 from embedworks.cli.methods import methods
 from embedworks.cli.output import notice
 from embedworks.cli.reproduce import reproduce
@@ -38,6 +39,7 @@ def verbs(arguments: Sequence[str]) -> dict[str, Callable[..., Any]]:
         "search": search,
         "evaluate": evaluate,
         "compare": compare,
+        "inspect": inspect,
         "serve": serve,
         "reproduce": reproduce,
         "bench": bench,
