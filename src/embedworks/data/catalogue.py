@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from embedworks.data import text_sets
+from embedworks.data import limit, text_sets
 from embedworks.data.columns import nearest, quoted
 from embedworks.data.download import File, local_file
 from embedworks.data.judged import Judged
@@ -101,6 +101,25 @@ _DATA_SETS = (
         "agentset-ai/embedding-leaderboard",
         files=text_sets.DBPEDIA_FILES,
         load=text_sets.load_dbpedia,
+    ),
+    DataSet(
+        name="limit-small",
+        description="LIMIT, small: 46 texts of who likes what, 1,000 queries with 2 relevant texts each",
+        licence="CC BY 4.0",
+        citation="Weller et al. 2025, On the Theoretical Limitations of Embedding-Based Retrieval, arXiv 2508.21038; "
+        "files of google-deepmind/limit",
+        files=limit.LIMIT_SMALL_FILES,
+        load=limit.load_limit_small,
+    ),
+    DataSet(
+        name="limit",
+        description="LIMIT, full: the published 1,000 queries and 2,000 judgements; its 50,000 texts are written anew "
+        "(LIMIT-style regenerated) with fillers of limit-small, which is fetched too",
+        licence="CC BY 4.0",
+        citation="Weller et al. 2025, On the Theoretical Limitations of Embedding-Based Retrieval, arXiv 2508.21038; "
+        "files of google-deepmind/limit",
+        files=limit.LIMIT_FILES,
+        load=limit.load_limit,
     ),
 )
 
