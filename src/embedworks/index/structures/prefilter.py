@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from embedworks.index.structures.filters import RowFilter
 from embedworks.index.structures.kernels import compiled, distance, insert
 from embedworks.index.structures.structure import Arrays, Counters, Found, Structure, Vectors, checked_vectors
+from embedworks.index.structures.workspace import checked_query, fixed
+
+_LONGEST_LIST = 256
+"""Above this many wanted rows it is quicker to sort all distances than to keep a list in order."""
 
 
 class PreFilter(Structure):
@@ -38,7 +42,8 @@ class PreFilter(Structure):
 
     def search(self, query: Vectors, k: int, where: RowFilter, *, beam: int) -> Found:
         """Return the k nearest rows that pass; there is no candidate list."""
-        rows, distances = scan(self.vectors, query, where.passing, min(k, where.count))
+        asked = checked_query(query, self.vectors.shape[1], k)
+        rows, distances = scan(self.vectors, asked, where.passing, min(k, where.count))
         return Found(rows, distances, Counters(distances=where.count), exact=True)
 
     def arrays(self) -> Arrays:
@@ -69,8 +74,20 @@ def scan(
     Returns:
         Rows and squared distances, nearest first, equal ones by row.
     """
-    best, distances, size = _scan(vectors, query, rows, max(k, 1))
+    if k > _LONGEST_LIST:
+        compared = _distances(fixed(vectors), fixed(query), fixed(rows))
+        order = np.lexsort((rows, compared))[:k]
+        return rows[order], compared[order]
+    best, distances, size = _scan(fixed(vectors), fixed(query), fixed(rows), max(k, 1))
     return best[: min(size, k)].astype(np.int64), distances[: min(size, k)]
+
+
+@compiled
+def _distances(vectors, query, rows):  # type: ignore[no-untyped-def]
+    compared = np.empty(rows.shape[0], dtype=np.float32)
+    for place in range(rows.shape[0]):
+        compared[place] = distance(vectors, rows[place], query)
+    return compared
 
 
 @compiled

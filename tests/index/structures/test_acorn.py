@@ -1,0 +1,240 @@
+"""ACORN: lists and compression equal a slow graph, the neighbourhoods are the paper's, failing rows cost nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from numpy.typing import NDArray
+
+from embedworks.foundation import InputError
+from embedworks.foundation.randomness import random_generator
+from embedworks.index.structures import Attributes, Counters
+from embedworks.index.structures.acorn import Acorn1, AcornGamma, _gather
+from embedworks.index.structures.acorn_graph import build_acorn
+from embedworks.index.structures.layers import LayeredGraph
+from embedworks.index.structures.prefilter import PreFilter
+
+Layers = list[dict[int, list[int]]]
+
+
+class SlowAcorn:
+    """Section 5.2 of the paper in plain Python and float64; equal distances stand by row."""
+
+    def __init__(
+        self, vectors: NDArray[Any], levels: list[int], degree: int, expansion: int, compression: int, width: int
+    ) -> None:
+        self.vectors = vectors.astype(np.float64)
+        self.layers: Layers = [{} for _ in range(max(levels) + 1)]
+        self.wide, self.budget = degree * expansion, 2 * degree * expansion
+        self.compression, self.width = compression, width
+        self.entry = 0
+        for row, level in enumerate(levels):
+            self.insert(row, level, levels)
+
+    def ordered(self, row: int, others: list[int]) -> list[int]:
+        def key(other: int) -> tuple[float, int]:
+            return max(0.0, 2 - 2 * float(self.vectors[row] @ self.vectors[other])), other
+
+        return sorted(others, key=key)
+
+    def nearest(self, query: int, begin: list[int], beam: int, layer: int) -> list[int]:
+        seen, best, left = set(begin), self.ordered(query, begin), set(begin)
+        while open_rows := [row for row in best if row in left]:
+            left.discard(open_rows[0])
+            for other in self.layers[layer][open_rows[0]]:
+                if other not in seen:
+                    seen.add(other)
+                    left.add(other)
+                    best = self.ordered(query, [*best, other])[:beam]
+        return best
+
+    def compress(self, candidates: list[int]) -> list[int]:
+        kept: list[int] = []
+        reached: set[int] = set()
+        for place, row in enumerate(candidates):
+            if len(kept) == self.width:
+                break
+            if place >= self.compression:
+                if len(reached) >= self.budget:
+                    break
+                if row in reached:
+                    continue
+                reached |= set(self.layers[0][row])
+            reached.add(row)
+            kept.append(row)
+        return kept
+
+    def insert(self, row: int, level: int, levels: list[int]) -> None:
+        for layer in range(level + 1):
+            self.layers[layer][row] = []
+        if row == 0:
+            return
+        top = levels[self.entry]
+        near = [self.entry]
+        for layer in range(top, level, -1):
+            near = self.nearest(row, near, 1, layer)
+        for layer in range(min(top, level), 0, -1):
+            near = self.nearest(row, near, self.wide, layer)
+            self.layers[layer][row] = list(near)
+            for other in near:
+                self.layers[layer][other] = self.ordered(other, [*self.layers[layer][other], row])[: self.wide]
+        near = self.nearest(row, near, self.budget, 0)
+        self.layers[0][row] = self.compress(near)
+        for other in self.layers[0][row]:
+            longer = self.ordered(other, [*self.layers[0][other], row])
+            self.layers[0][other] = longer if len(longer) <= self.width else self.compress(longer)
+        if level > top:
+            self.entry = row
+
+
+def edges(graph: LayeredGraph) -> Layers:
+    """The compiled graph in the form of the slow one."""
+    layers: Layers = [{} for _ in range(graph.top + 1)]
+    for row in range(len(graph.levels)):
+        layers[0][row] = [int(other) for other in graph.links[row] if other >= 0]
+        for layer in range(1, graph.levels[row] + 1):
+            line = graph.upper_links[graph.starts[row] + layer - 1]
+            layers[layer][row] = [int(other) for other in line if other >= 0]
+    return layers
+
+
+def generic(rows: int, dimension: int, seed: int) -> NDArray[np.float32]:
+    """Directions in general position."""
+    vectors = random_generator(seed, "acorn rows").standard_normal((rows, dimension))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def signs(rows: int, seed: int) -> NDArray[np.float32]:
+    """Corners of a cube: products are exact in float32, most distances tie, rows repeat."""
+    return random_generator(seed, "signs").choice(np.float32([-0.25, 0.25]), size=(rows, 16)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("degree", "expansion", "compression"), [(4, 3, 6), (3, 4, 3), (2, 5, 8), (4, 1, 8), (8, 2, 8)]
+)
+@pytest.mark.parametrize("kind", ["generic", "signs"])
+def test_the_graph_equals_the_slow_one_edge_for_edge(degree: int, expansion: int, compression: int, kind: str) -> None:
+    vectors = generic(150, 6, degree) if kind == "generic" else signs(150, degree)
+    graph = build_acorn(vectors, degree=degree, expansion=expansion, compression=compression, seed=degree)
+    width = graph.links.shape[1]
+    assert width == compression + (3 * degree // 2 if expansion > 1 else 0)
+    slow = SlowAcorn(vectors, graph.levels.tolist(), degree, expansion, compression, width)
+    assert edges(graph) == slow.layers
+    assert graph.entry == slow.entry
+    assert graph.top >= 1
+
+
+def test_compression_leaves_out_what_a_kept_neighbour_reaches() -> None:
+    vectors = generic(400, 6, 0)
+    compressed = build_acorn(vectors, degree=8, expansion=6, compression=16)
+    lists = [[int(other) for other in line if other >= 0] for line in compressed.links]
+    shares = []
+    for row in range(400):
+        order = np.argsort(-(vectors @ vectors[row]), kind="stable")
+        nearest = [int(other) for other in order[:49] if other != row][:48]
+        reached = set(lists[row]).union(*(lists[other] for other in lists[row][16:]))
+        shares.append(len(reached & set(nearest)) / len(nearest))
+        assert len(lists[row]) <= 28
+    # 28 entries stand for the 48 nearest that search wants: entries after the 16th bring back most of the others.
+    assert np.mean(shares) > 0.85
+
+
+@pytest.mark.parametrize(("direct", "limit"), [(0, 5), (0, 1000), (3, 5), (3, 1000), (100, 4)])
+def test_the_neighbourhood_is_the_papers(direct: int, limit: int) -> None:
+    generator = random_generator(direct, "neighbourhood")
+    for _ in range(50):
+        links = np.full((40, 8), -1, dtype=np.int32)
+        for row in range(40):
+            size = generator.integers(0, 9)
+            links[row, :size] = generator.choice(40, size, replace=False)
+        mask = generator.random(40) < 0.5
+        expected: list[int] = []
+        for place, middle in enumerate(other for other in links[0] if other >= 0):
+            further = [other for other in links[middle] if other >= 0] if place >= direct else []
+            expected += [int(other) for other in (middle, *further) if mask[other]]
+        distinct = list(dict.fromkeys(expected))[:limit]
+        known = generator.random(40) < 0.3
+        seen, gathered, fresh = known.astype(np.int32), np.zeros(40, dtype=np.int32), np.empty(limit, dtype=np.int32)
+        count, _ = _gather(links, 0, mask, limit, direct, gathered, 1, seen, 1, fresh)
+        assert fresh[:count].tolist() == [row for row in distinct if not known[row]]
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[AcornGamma, Acorn1, Attributes]:
+    """Both structures over the same rows, whose number is their place."""
+    vectors = generic(1500, 12, 3)
+    attributes = Attributes(pa.table({"place": np.arange(1500)}))
+    return AcornGamma.build(vectors, degree=12, compression=24), Acorn1.build(vectors), attributes
+
+
+def test_only_rows_that_pass_are_compared(pair: tuple[AcornGamma, Acorn1, Attributes]) -> None:
+    gamma, one, attributes = pair
+    for structure in (gamma, one):
+        for low in (700, 1200, 1350):
+            where = attributes.range("place", low=low)
+            found = structure.search(structure.vectors[0], 10, where, beam=1500)
+            # With a beam that holds all, every row that is compared passes; the walk down may compare some twice.
+            assert len(found.rows) == 10
+            assert found.counters.distances <= where.count + 200
+            assert found.counters.rejected > 0
+
+
+def test_a_failing_entry_is_never_answered(pair: tuple[AcornGamma, Acorn1, Attributes]) -> None:
+    gamma, one, attributes = pair
+    for structure in (gamma, one):
+        entry = structure.graph.entry
+        mask = np.ones(1500, dtype=np.bool_)
+        mask[entry] = False
+        found = structure.search(structure.vectors[entry], 10, attributes.arbitrary(mask), beam=50)
+        assert entry not in found.rows
+        assert len(found.rows) == 10
+
+
+def test_gamma_compares_all_that_pass_below_its_least_selectivity(pair: tuple[AcornGamma, Acorn1, Attributes]) -> None:
+    gamma, _, attributes = pair
+    exact = PreFilter.build(gamma.vectors)
+    for low, below in ((1376, True), (1375, False)):  # 124 and 125 of 1500: one in twelve is 125
+        where = attributes.range("place", low=low)
+        found = gamma.search(gamma.vectors[5], 7, where, beam=50)
+        assert found.exact == below
+        if below:
+            assert found.rows.tolist() == exact.search(gamma.vectors[5], 7, where, beam=1).rows.tolist()
+            assert found.counters == Counters(distances=where.count)
+
+
+def test_seeds_find_an_island_the_entry_does_not_reach() -> None:
+    generator = random_generator(0, "islands")
+    side = np.repeat([1.0, -1.0], 600)
+    vectors = np.concatenate([side[:, None], 0.2 * generator.standard_normal((1200, 8))], axis=1)
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    where = Attributes(pa.table({"place": np.arange(1200)})).range("place", low=900)
+    shares = {}
+    for seeded in (True, False):
+        structure = Acorn1.build(vectors, degree=4, seeded=seeded, seed=1)
+        assert not where.mask[structure.graph.entry]
+        exact = PreFilter.build(vectors)
+        shares[seeded] = np.mean(
+            [
+                np.isin(
+                    exact.search(query, 10, where, beam=1).rows, structure.search(query, 10, where, beam=50).rows
+                ).mean()
+                for query in vectors[1000:1050]
+            ]
+        )
+    assert shares[True] > 0.85
+    assert shares[False] < 0.5
+
+
+def test_settings_are_kept_and_checked() -> None:
+    vectors = generic(60, 5, 0)
+    structure = AcornGamma.build(vectors, degree=4, expansion=3, compression=5, seeded=False, seed=7)
+    assert AcornGamma.restore(vectors, structure.arrays(), structure.facts()).settings == structure.settings
+    for wrong in ({"degree": 1}, {"expansion": 0}, {"degree": 8, "compression": 4}, {"compression": 10_000}):
+        with pytest.raises(InputError, match="compression between"):
+            AcornGamma.build(vectors, **wrong)
+    for query, k in ((vectors[0, :4], 1), (vectors[0] * 2, 1), (vectors[0], 0)):
+        with pytest.raises(InputError, match="query"):
+            structure.search(query, k, Attributes(pa.table({"x": np.arange(60)})).everything(), beam=5)
