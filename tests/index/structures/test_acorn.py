@@ -116,7 +116,8 @@ def signs(rows: int, seed: int) -> NDArray[np.float32]:
     ("degree", "expansion", "compression"), [(4, 3, 6), (3, 4, 3), (2, 5, 8), (4, 1, 8), (8, 2, 8)]
 )
 @pytest.mark.parametrize("kind", ["generic", "signs"])
-def test_the_graph_equals_the_slow_one_edge_for_edge(degree: int, expansion: int, compression: int, kind: str) -> None:
+def test_the_graph_equals_the_slow_one_edge_for_edge(settings: tuple[int, int, int], kind: str) -> None:
+    degree, expansion, compression = settings
     vectors = generic(150, 6, degree) if kind == "generic" else signs(150, degree)
     graph = build_acorn(vectors, degree=degree, expansion=expansion, compression=compression, seed=degree)
     width = graph.links.shape[1]

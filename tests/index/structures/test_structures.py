@@ -36,8 +36,18 @@ BUILDERS: dict[str, Builder] = {
     "post-filter": lambda cls, vectors, attributes: cls.build(vectors, degree=8, construction_beam=60),
     "acorn-1": lambda cls, vectors, attributes: cls.build(vectors),
     "acorn-gamma": lambda cls, vectors, attributes: cls.build(vectors),
+    "filtered-vamana": lambda cls, vectors, attributes: cls.build(
+        vectors, attributes.column("tags"), attribute="tags", degree=16, beam=60
+    ),
+    "stitched-vamana": lambda cls, vectors, attributes: cls.build(
+        vectors, attributes.column("tags"), attribute="tags", small_degree=12, small_beam=60, degree=24
+    ),
+    "ung": lambda cls, vectors, attributes: cls.build(
+        vectors, attributes.column("tags"), attribute="tags", degree=12, beam=60
+    ),
+    "nhq": lambda cls, vectors, attributes: cls.build(vectors, attributes.column("tags"), attribute="tags"),
 }
-FILLS = ("pre-filter", "post-filter", "in-filter", "ivf")
+FILLS = ("pre-filter", "post-filter", "in-filter", "ivf", "filtered-vamana", "stitched-vamana", "ung")
 """Those that find k rows wherever k pass; a walk among passing rows alone can end before."""
 
 KINDS = [

@@ -255,7 +255,7 @@ def _gather(links, row, mask, limit, direct, gathered, tick, seen, stamp, fresh)
 
 
 @compiled
-def _search(
+def _search(  # type: ignore[no-untyped-def]
     vectors,
     links,
     upper,
@@ -273,7 +273,7 @@ def _search(
     stamp,
     open_rows,
     open_distances,
-):  # type: ignore[no-untyped-def]
+):
     row, row_distance, compared, hops, rejected = _go_down(vectors, upper, starts, entry, top, query, mask, degree)
     limit = 2 * degree  # the paper's M, the published code's 2 M
     fresh = np.empty(limit, dtype=np.int32)

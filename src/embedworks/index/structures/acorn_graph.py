@@ -81,9 +81,9 @@ def build_acorn(
 
 
 @compiled
-def _insert_rows(
+def _insert_rows(  # type: ignore[no-untyped-def]
     vectors, first, last, levels, links, lengths, upper, upper_lengths, starts, entry, direct, budget, marks, stamp
-):  # type: ignore[no-untyped-def]
+):
     seen, reached = marks[0], marks[1]
     rows = np.empty(budget, dtype=np.int32)
     distances = np.empty(budget, dtype=np.float32)
