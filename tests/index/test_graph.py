@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedworks.foundation.randomness import random_generator
-from embedworks.index import Index, graph, searching, writer
+from embedworks.index import Index, searching, writer
+from embedworks.index.planner import Plan
 
 ROWS = 3000
+
+
+def _plan_of_a_walk(calibration: Any, *, rows: int, passing: int, k: int, wanted_recall: float) -> Plan:
+    """Walk where 30 % pass, whatever it costs: at this size a scan is always cheaper."""
+    way = "graph" if k <= passing >= 0.3 * rows else "scan"
+    return Plan(way, 1.0, 1.0, 0.99, beam=max(128, 2 * k), budget=rows, fewest=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +30,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """An index with a graph over 3,000 rows, 100 newer rows outside it, and deleted rows in both."""
     patch = pytest.MonkeyPatch()
     patch.setattr(writer, "GRAPH_ROWS", ROWS)
-    patch.setattr(searching, "GRAPH_ROWS", ROWS)
+    patch.setattr(searching, "plan", _plan_of_a_walk)
     generator = random_generator(0, "graph")
     centres = generator.standard_normal((20, 16))
     vectors = centres[generator.integers(0, 20, ROWS + 100)] + 0.5 * generator.standard_normal((ROWS + 100, 16))
@@ -74,42 +82,60 @@ def test_newer_rows_are_found_beside_the_graph(grown: Index) -> None:
     assert grown.search(newest.vector, where="share < 0.01").how.startswith("exact over ")
 
 
-def test_a_short_graph_search_falls_back_to_exact(grown: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = graph.Graph.search
-
-    def short(self: graph.Graph, queries: Any, k: int, allowed: Any) -> Any:
-        found = whole(self, queries, k, allowed)
-        return [found[0][:-1], *found[1:]]
-
-    monkeypatch.setattr(graph.Graph, "search", short)
-    queries = random_generator(2, "queries").standard_normal((2, 16))
-    answers = grown.search_batch(queries)
-    assert [hit.id for hit in answers[0].hits] == [hit.id for hit in grown.search(queries[0], exact=True).hits]
-    assert "exact for 1 of 2 queries" in answers[0].how
-    monkeypatch.setattr(graph.Graph, "search", lambda self, queries, k, allowed: [np.zeros(0, np.int64)] * len(queries))
-    assert not grown.search(queries[0]).approximate
-    assert len(grown.search(queries[0]).hits) == 10
+def _same_as_exact(index: Index, query: Any, where: str | None) -> bool:
+    exact = index.search(query, where=where, exact=True)
+    answer = index.search(query, where=where)
+    return not answer.approximate and answer.hits == exact.hits and "did not pay" in answer.how
 
 
-def test_a_selector_that_is_not_asked_does_no_harm(grown: Index) -> None:
-    """Whatever faiss gives back, a row that is not allowed is dropped."""
+@pytest.mark.parametrize("limits", [{"budget": 40}, {"fewest": 0.9}, {"beam": 4}], ids=str)
+def test_a_walk_that_does_not_pay_is_followed_by_a_scan(
+    grown: Index, monkeypatch: pytest.MonkeyPatch, limits: dict[str, Any]
+) -> None:
+    """Over its budget, among rows that fail, or with fewer rows than wanted."""
+    monkeypatch.setattr(searching, "plan", lambda *given, **known: replace(_plan_of_a_walk(*given, **known), **limits))
+    query = random_generator(2, "queries").standard_normal(16)
+    assert _same_as_exact(grown, query, "share < 0.5")
+
+
+def test_a_walk_goes_where_the_slow_one_goes(grown: Index) -> None:
+    """The compiled walk against the same rule in plain Python, on the scores of the codes."""
     living = grown._store.snapshot.graph
     assert living is not None
-    living.search(np.ones((1, 16), np.float32), 1, None)
-    inner = living._living
+    values, bounds = living.codes.values.astype(np.int64), living.codes.bounds
+    links, upper, starts = (np.asarray(part) for part in living.layers.read_only)
+    from embedworks.index.scanning import encode_query
 
-    class Careless:
-        def search(self, queries: Any, k: int, params: Any) -> Any:
-            return inner.search(queries, k)
-
-    living._living = Careless()
-    try:
-        allowed = np.zeros(ROWS, dtype=np.bool_)
-        allowed[::2] = True
-        found = living.search(np.ones((1, 16), np.float32), 10, allowed)[0]
-        assert allowed[found].all()
-    finally:
-        living._living = inner
+    for seed in range(5):
+        generator = random_generator(seed, "walks")
+        query = generator.standard_normal(16)
+        query /= np.linalg.norm(query)
+        passing = generator.random(ROWS) < 0.3
+        code, scale, _ = encode_query(query)
+        scores = (values @ code.astype(np.int64)).astype(np.float32) * (bounds[:, 0] * np.float32(scale))
+        best = living.layers.entry
+        for layer in range(living.layers.top, 0, -1):
+            moved = True
+            while moved:
+                near = [row for row in upper[starts[best] + layer - 1] if row >= 0]
+                following = max([best, *near], key=lambda row: scores[row])
+                moved, best = following != best, following
+        seen, waiting, kept = {best}, [best], [best] if passing[best] else []
+        while waiting:
+            row = max(waiting, key=lambda row: scores[row])
+            if len(kept) == 12 and scores[row] < min(scores[kept]):
+                break
+            waiting.remove(row)
+            for other in links[row]:
+                if other < 0 or other in seen:
+                    continue
+                seen.add(other)
+                if len(kept) == 12 and scores[other] <= min(scores[kept]):
+                    continue
+                waiting.append(other)
+                if passing[other]:
+                    kept = sorted([*kept, other], key=lambda row: -scores[row])[:12]
+        assert set(living.walk(query, passing, beam=12).rows.tolist()) == {int(row) for row in kept}
 
 
 def test_the_graph_is_built_when_due_and_dropped_with_its_segments(

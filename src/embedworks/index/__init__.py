@@ -4,10 +4,24 @@ Comes in: ids, vectors [n, d], texts, attribute columns; queries and ``where`` l
 whose hits never violate the filter. Start reading at ``index``, then ``searching`` and ``snapshot``.
 """
 
-from embedworks.index.answers import Answer, Fusion, Hit, Hits, Item, Mode
+from embedworks.index.answers import Answer, Cost, Explanation, Fusion, Hit, Hits, Item, Mode
 from embedworks.index.building import build_index
 from embedworks.index.index import Index
 from embedworks.index.snippet import Snippet, snippet
 from embedworks.index.where import GRAMMAR
 
-__all__ = ["GRAMMAR", "Answer", "Fusion", "Hit", "Hits", "Index", "Item", "Mode", "Snippet", "build_index", "snippet"]
+__all__ = [
+    "GRAMMAR",
+    "Answer",
+    "Cost",
+    "Explanation",
+    "Fusion",
+    "Hit",
+    "Hits",
+    "Index",
+    "Item",
+    "Mode",
+    "Snippet",
+    "build_index",
+    "snippet",
+]

@@ -86,6 +86,23 @@ class Hits(Sequence[Hit]):
         return repr(self._read())
 
 
+@dataclass
+class Cost:
+    """What finding the hits of one query, or of all queries with the same filter, took.
+
+    Args:
+        codes: Rows compared with a query by their codes.
+        vectors: Rows compared by their vectors, in float64.
+        hops: Nodes of the graph whose neighbours were read.
+        milliseconds: Step to wall time, in the order they were taken.
+    """
+
+    codes: int = 0
+    vectors: int = 0
+    hops: int = 0
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Answer:
     """The hits of one query, best first, ties in the order of their ids.
@@ -98,6 +115,9 @@ class Answer:
         rows: Live rows in the index.
         mode: ``vector``, ``lexical`` or ``hybrid``.
         approximate: Whether a graph was used, which may miss a neighbour.
+        recall: Share of the true nearest rows that is expected among the hits; 1 unless approximate. It was measured on
+            stored rows when the graph was built, with filters that know nothing of the query.
+        cost: What it took; in a batch, all queries with the same filter together.
     """
 
     hits: Hits
@@ -107,6 +127,8 @@ class Answer:
     rows: int
     mode: Mode
     approximate: bool
+    recall: float
+    cost: Cost
 
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as JSON-ready values; dates become ISO text."""
@@ -126,7 +148,57 @@ class Answer:
             "rows": self.rows,
             "mode": self.mode,
             "approximate": self.approximate,
+            "recall": self.recall,
         }
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """How a search went, step by step.
+
+    Args:
+        answer: What it found.
+        estimated_share: Share of the rows expected to pass, from a sample.
+        expected_milliseconds: What the way taken was expected to cost; None where there was no choice.
+        scan_milliseconds: What a scan of all that passes was expected to cost; likewise.
+    """
+
+    answer: Answer
+    estimated_share: float
+    expected_milliseconds: float | None
+    scan_milliseconds: float | None
+
+    @property
+    def true_share(self) -> float:
+        """Share of the rows that pass."""
+        return self.answer.passing / max(1, self.answer.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the hits as JSON-ready values."""
+        return {
+            "how": self.answer.how,
+            "selectivity": {"estimated": self.estimated_share, "true": self.true_share},
+            "recall": self.answer.recall,
+            "compared": {"codes": self.answer.cost.codes, "vectors": self.answer.cost.vectors},
+            "hops": self.answer.cost.hops,
+            "expected_milliseconds": self.expected_milliseconds,
+            "scan_milliseconds": self.scan_milliseconds,
+            "milliseconds": dict(self.answer.cost.milliseconds),
+        }
+
+    def __str__(self) -> str:
+        cost = self.answer.cost
+        lines = [
+            f"plan         {self.answer.how}",
+            f"selectivity  {self.estimated_share:.2%} estimated, {self.true_share:.2%} true "
+            f"({self.answer.passing:,} of {self.answer.rows:,} rows)",
+            f"recall       {self.answer.recall:.3f} expected" if self.answer.approximate else "recall       exact",
+            f"compared     {cost.codes:,} codes, {cost.vectors:,} vectors; {cost.hops:,} hops",
+        ]
+        if self.expected_milliseconds is not None and self.scan_milliseconds is not None:
+            lines.append(f"expected     {self.expected_milliseconds:.3f} ms; a scan {self.scan_milliseconds:.3f} ms")
+        lines += [f"{step:<12} {taken:.3f} ms" for step, taken in cost.milliseconds.items()]
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from embedworks.index.answers import Cost
 from embedworks.index.snapshot import Snapshot
 
 Ranking = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 
-def exact_rankings(snapshot: Snapshot, queries: NDArray[np.float64], rows: NDArray[np.int64], k: int) -> list[Ranking]:
+def exact_rankings(
+    snapshot: Snapshot, queries: NDArray[np.float64], rows: NDArray[np.int64], k: int, *, cost: Cost
+) -> list[Ranking]:
     """Find the k rows of highest cosine for each query.
 
     Args:
@@ -22,6 +25,7 @@ def exact_rankings(snapshot: Snapshot, queries: NDArray[np.float64], rows: NDArr
         queries: Unit rows, float64, shape (queries, dimension).
         rows: The rows to search among, ascending, int64, shape (candidates,).
         k: How many are wanted.
+        cost: What it takes is added here.
 
     Returns:
         For every query the min(k, candidates) best rows and their cosines, best first, ties in the order of the ids.
@@ -36,7 +40,11 @@ def exact_rankings(snapshot: Snapshot, queries: NDArray[np.float64], rows: NDArr
         found = []
         for position, _, local in parts:
             segment = snapshot.segments[position]
-            best, scores, _ = best_rows(segment.codes.values, segment.codes.bounds, segment.vectors, local, query, k)
+            best, scores, settled = best_rows(
+                segment.codes.values, segment.codes.bounds, segment.vectors, local, query, k
+            )
+            cost.codes += len(local) if settled < len(local) else 0
+            cost.vectors += settled
             found.append((best + snapshot.firsts[position] if position else best, scores))
         best, scores = found[0] if len(found) == 1 else (np.concatenate(part) for part in zip(*found, strict=True))
         rankings.append(best_first(snapshot, best, scores, k))

@@ -1,113 +1,158 @@
-"""The approximate side: one HNSW graph of faiss over the rows, stored without the vectors, which the segments hold.
+"""The approximate side: an HNSW graph over the rows of one segment, built by faiss, searched over codes.
 
 Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using Hierarchical Navigable Small World
-graphs" (2018). The numbers here are measured; see the decision page "When the graph pays".
+graphs" (2018). Only the neighbour lists are stored, as plain arrays; vectors and codes stay in the segment.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedworks.foundation import StorageError
+from embedworks.index.codes import Codes
+from embedworks.index.structures.structure import Arrays, Counters
+from embedworks.index.structures.workspace import Workspace, fixed
 
-GRAPH_KIND = "faiss-hnsw-flat"
-# Below this many rows an exact scan takes less than about 2.5 ms on one thread, and the graph saves nothing noticeable.
-GRAPH_ROWS = 20_000
-# Below this share of passing rows the graph loses neighbours, and the exact scan of what passes costs about the same.
-GRAPH_SHARE = 0.3
-# An answer longer than this is found by exact search: the beam would have to be wider than the graph is good for.
-GRAPH_ANSWER = 200
-BEAM = 128
-BEAM_FILTERED = 256
-_LINKS = 32
-_BEAM_AT_BUILD = 100
+if TYPE_CHECKING:
+    from embedworks.index.structures.layers import LayeredGraph
+
+GRAPH_KIND: Final = "hnsw"
+GRAPH_ROWS: Final = 20_000
+"""Fewer rows are scanned faster than a graph pays for itself."""
+_DEGREE: Final = 32
+_BEAM_AT_BUILD: Final = 100
+_NO_BUDGET: Final = 2**62
 
 
-def build_graph(blocks: Iterable[NDArray[np.float32]], dimension: int) -> NDArray[np.uint8]:
-    """Build the graph over rows of unit length.
+def build_graph(vectors: NDArray[np.float32]) -> LayeredGraph:
+    """Build the graph over rows of length 1.
 
     Args:
-        blocks: float32 rows in their order, each of shape (any, dimension).
-        dimension: Components of a row.
-
-    Returns:
-        The bytes to store, uint8, without the vectors.
+        vectors: float32, shape (n, d).
     """
     import faiss
 
-    graph = faiss.IndexHNSWFlat(dimension, _LINKS, faiss.METRIC_INNER_PRODUCT)
-    graph.hnsw.efConstruction = _BEAM_AT_BUILD
-    for block in blocks:
-        graph.add(np.ascontiguousarray(block))
-    stored: NDArray[np.uint8] = faiss.serialize_index(graph, faiss.IO_FLAG_SKIP_STORAGE)
-    return stored
+    from embedworks.index.structures.layers import LayeredGraph
+
+    built = faiss.IndexHNSWFlat(vectors.shape[1], _DEGREE, faiss.METRIC_INNER_PRODUCT)
+    built.hnsw.efConstruction = _BEAM_AT_BUILD
+    built.add(np.ascontiguousarray(vectors))
+    hnsw: Any = built.hnsw
+    levels = (faiss.vector_to_array(hnsw.levels) - 1).astype(np.int8)
+    firsts = faiss.vector_to_array(hnsw.offsets).astype(np.int64)[:-1]
+    neighbours = faiss.vector_to_array(hnsw.neighbors).astype(np.int32)
+    ends = faiss.vector_to_array(hnsw.cum_nneighbor_per_level).astype(np.int64)
+    width = int(ends[2] - ends[1])
+    # One line a row and layer, those of a row together, from layer 1 upwards.
+    rows = np.repeat(np.arange(len(levels)), levels)
+    layers = np.concatenate([np.arange(level) for level in levels]) if len(rows) else rows
+    upper = neighbours[(firsts[rows] + ends[1] + layers * width)[:, np.newaxis] + np.arange(width)]
+    links = neighbours[firsts[:, np.newaxis] + np.arange(int(ends[1]))]
+    return LayeredGraph(levels, links, upper, int(hnsw.entry_point))
 
 
-class Graph:
-    """A stored graph, brought to life at the first search, because many who open an index never need it.
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """What a walk through the graph found.
 
     Args:
-        stored: The bytes of the file, mapped.
-        blocks: The vectors it was built over, in the same order.
-        dimension: Components of a vector.
-        name: The path of the file, for error messages.
+        rows: Rows that pass, in no order, int64; none where it gave up.
+        counters: What it cost.
+        gave_up: Whether it went over its budget, or met too few rows that pass.
     """
 
-    def __init__(
-        self, stored: NDArray[np.uint8], blocks: Sequence[NDArray[np.float32]], *, dimension: int, name: str
-    ) -> None:
-        self.rows = sum(len(block) for block in blocks)
-        self._stored, self._blocks, self._dimension, self._name = stored, blocks, dimension, name
-        self._lock = threading.Lock()
-        self._living: Any = None
+    rows: NDArray[np.int64]
+    counters: Counters
+    gave_up: bool
 
-    def search(
-        self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None
-    ) -> list[NDArray[np.int64]]:
-        """Return up to k rows a query, in no order that is promised.
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A graph and the codes it is searched over.
+
+    Args:
+        arrays: The neighbour lists, as :class:`LayeredGraph` stores them.
+        entry: The row where every search begins.
+        codes: Of the same rows.
+        name: Its directory, for error messages.
+    """
+
+    arrays: Arrays
+    entry: int
+    codes: Codes
+    name: str = "graph"
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.arrays["levels"])
+
+    @cached_property
+    def layers(self) -> LayeredGraph:
+        """The neighbour lists; many who open an index never search its graph, so they are looked at here first.
+
+        Raises:
+            StorageError: They are damaged.
+        """
+        from embedworks.index.structures.layers import LayeredGraph
+
+        for part in ("links", "upper_links"):
+            links = self.arrays[part]
+            # Compiled code follows a link wherever it leads.
+            if links.size and not -1 <= links.min() <= links.max() < self.rows:
+                raise StorageError("names rows that do not exist", where=self.name, mend="build the index again")
+        return LayeredGraph.restore(self.arrays, self.entry)
+
+    @cached_property
+    def _workspace(self) -> Workspace:
+        return Workspace(self.rows)
+
+    def walk(
+        self,
+        query: NDArray[np.float64],
+        passing: NDArray[np.bool_],
+        *,
+        beam: int,
+        budget: int | None = None,
+        fewest: float = 0.0,
+    ) -> Walk:
+        """Find rows near a query that pass, by codes.
 
         Args:
-            queries: Rows of unit length, shape (queries, dimension).
-            k: How many rows are wanted.
-            allowed: Which rows may come back, shape (rows,), or None for all.
+            query: Of length 1, float64, shape (d,).
+            passing: Which rows pass, bool, shape (n,).
+            beam: How many passing rows are kept.
+            budget: Most scores to compute; it gives up beyond.
+            fewest: It gives up where less than this share of the first rows it meets pass.
 
-        Returns:
-            For every query the rows found, int64, all of them allowed; fewer than k when the graph found no more.
+        Raises:
+            StorageError: The stored links are damaged.
         """
-        import faiss
+        from embedworks.index.graph_search import search_graph
+        from embedworks.index.scanning import encode_query
 
-        graph = self._alive()
-        beam = max(BEAM if allowed is None else BEAM_FILTERED, 2 * k)
-        parameters = faiss.SearchParametersHNSW(efSearch=beam)  # type: ignore[attr-defined]
-        if allowed is not None:
-            bits = np.packbits(allowed, bitorder="little")
-            selector = faiss.IDSelectorBitmap(len(allowed), faiss.swig_ptr(bits))
-            parameters = faiss.SearchParametersHNSW(efSearch=beam, sel=selector)  # type: ignore[attr-defined]
-        _, found = graph.search(np.ascontiguousarray(queries), k, params=parameters)
-        found = [rows[rows >= 0] for rows in found]
-        # faiss has had a mode in which the selector was not asked; a row that must not come back does not.
-        return found if allowed is None else [rows[allowed[rows]] for rows in found]
-
-    def _alive(self) -> Any:
-        with self._lock:
-            if self._living is None:
-                import faiss
-
-                try:
-                    graph = faiss.deserialize_index(np.array(self._stored), faiss.IO_FLAG_SKIP_STORAGE)
-                except RuntimeError as error:
-                    raise StorageError("is no readable graph", where=self._name, mend="build it again") from error
-                if not isinstance(graph, faiss.IndexHNSWFlat) or graph.ntotal != self.rows:
-                    raise StorageError("holds a graph of other rows", where=self._name, mend="build it again")
-                storage = faiss.IndexFlatIP(self._dimension)
-                for block in self._blocks:
-                    storage.add(np.ascontiguousarray(block))
-                graph.storage, graph.own_fields = storage, False
-                # faiss keeps a bare pointer to the storage; both must live equally long.
-                self._living, self._storage = graph, storage
-            return self._living
+        code, scale, _ = encode_query(query)
+        space = self._workspace
+        rows, compared, hops, rejected, gave_up = search_graph(
+            fixed(self.codes.values),
+            fixed(self.codes.bounds),
+            *self.layers.read_only,
+            self.layers.entry,
+            self.layers.top,
+            code,
+            scale,
+            fixed(passing),
+            beam,
+            _NO_BUDGET if budget is None else budget,
+            fewest,
+            space.seen,
+            space.stamps(1),
+            space.open_rows,
+            space.open_distances,
+        )
+        return Walk(rows, Counters(distances=compared, hops=hops, rejected=rejected), gave_up)

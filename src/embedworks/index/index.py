@@ -11,13 +11,13 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from embedworks.foundation import LOCAL_FILES, FileOperations, InputError
-from embedworks.index.answers import Answer, Fusion, Item, Mode
+from embedworks.index.answers import Answer, Explanation, Fusion, Item, Mode
 from embedworks.index.facets import value_counts
 from embedworks.index.intake import Columns, Strings, Texts, checked_count, checked_ids
 from embedworks.index.listing import Listing
 from embedworks.index.manifest import Manifest
 from embedworks.index.postings import default_settings
-from embedworks.index.searching import Request, answer_all, checked_queries
+from embedworks.index.searching import Request, answer_all, checked_queries, expected_plan
 from embedworks.index.snapshot import Snapshot
 from embedworks.index.store import Store
 from embedworks.index.writer import NewRows, added, compacted, without_rows
@@ -290,6 +290,45 @@ class Index:
             fusion=fusion,
             exact=exact,
         )[0]
+
+    def explain(
+        self,
+        vector: ArrayLike | None = None,
+        *,
+        text: str | None = None,
+        k: int = 10,
+        where: str | None = None,
+        mode: Mode = "vector",
+        fusion: Fusion | None = None,
+        exact: bool = False,
+    ) -> Explanation:
+        """Search, and say how: the plan, the selectivity, what was compared, and the milliseconds of each step.
+
+        Args:
+            vector: As in :meth:`search`, like the others.
+            text: The query's text.
+            k: How many hits are wanted.
+            where: A filter.
+            mode: ``vector``, ``lexical`` or ``hybrid``.
+            fusion: How a hybrid search joins its sides.
+            exact: Whether the graph is forbidden.
+
+        Returns:
+            The explanation, with the answer in it; printed, it is a few lines.
+
+        Raises:
+            InputError: As in :meth:`search`.
+        """
+        answer = self.search(vector, text=text, k=k, where=where, mode=mode, fusion=fusion, exact=exact)
+        snapshot = self._store.snapshot
+        wide = k if mode == "vector" else max(k, (fusion or snapshot.manifest.fusion).candidates)
+        chosen = None if mode == "lexical" else expected_plan(snapshot, snapshot.passing(where), k=wide, exact=exact)
+        return Explanation(
+            answer,
+            estimated_share=snapshot.estimated_share(where),
+            expected_milliseconds=None if chosen is None else chosen.nanoseconds / 1e6,
+            scan_milliseconds=None if chosen is None else chosen.scan_nanoseconds / 1e6,
+        )
 
     def search_batch(
         self,

@@ -63,12 +63,14 @@ class SegmentEntry:
 
 @dataclass(frozen=True)
 class GraphEntry:
-    """The neighbour graph over the rows of the named segments, in that order."""
+    """The neighbour graph over the rows of one segment, and what searching it costs."""
 
     kind: str
-    file: StoredFile
-    segments: tuple[str, ...]
+    files: dict[str, StoredFile]
+    segment: str
     rows: int
+    entry: int
+    calibration: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class Manifest:
         """All data files this commit is made of."""
         stored = [file for segment in self.segments for file in segment.files.values()]
         stored += [segment.deleted for segment in self.segments if segment.deleted is not None]
-        stored += [self.graph.file] if self.graph is not None else []
+        stored += self.graph.files.values() if self.graph is not None else []
         return stored
 
 
@@ -235,5 +237,5 @@ def _from_document(document: dict[str, Any]) -> Manifest:
         ),
         graph=None
         if graph is None
-        else GraphEntry(graph["kind"], StoredFile(**graph["file"]), tuple(graph["segments"]), graph["rows"]),
+        else GraphEntry(**{**graph, "files": {part: StoredFile(**file) for part, file in graph["files"].items()}}),
     )

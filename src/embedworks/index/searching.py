@@ -11,12 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from embedworks.foundation import InputError
-from embedworks.index.answers import Answer, Fusion, Hit, Hits, Mode
+from embedworks.index.answers import Answer, Cost, Fusion, Hit, Hits, Mode
 from embedworks.index.exact import Ranking, best_first, cosines, exact_rankings, settled_ranking
 from embedworks.index.fusion import fused_scores
-from embedworks.index.graph import GRAPH_ANSWER, GRAPH_ROWS, GRAPH_SHARE
 from embedworks.index.intake import checked_count, checked_query
+from embedworks.index.planner import Plan, plan
 from embedworks.index.snapshot import Passing, Snapshot
+
+WANTED_RECALL = 0.99
+"""Least recall@10 to expect of an answer from the graph."""
 
 
 @dataclass(frozen=True)
@@ -123,42 +126,70 @@ def answer_all(snapshot: Snapshot, queries: Queries, *, left_out: int | None = N
     groups: dict[str | None, list[int]] = {}
     for query, where in enumerate(filters):
         groups.setdefault(where, []).append(query)
-    found: dict[int, tuple[Ranking, str, int, bool]] = {}
+    found: dict[int, tuple[Ranking, _Group]] = {}
     for where, members in groups.items():
+        started = time.perf_counter()
         passing = snapshot.passing(where)
         if left_out is not None:
             passing = passing.without(left_out)
         group = _Group(snapshot, request, passing, where is not None)
+        group.took("filter", started)
         rankings = group.rankings(
             None if vectors is None else vectors[members],
             None if texts is None else [texts[query] for query in members],
         )
         for query, ranking in zip(members, rankings, strict=True):
-            found[query] = (ranking, group.how(), group.count, group.approximate)
+            found[query] = (ranking, group)
     hits = [_hits(snapshot, found[query][0]) for query in range(len(filters))]
     milliseconds = (time.perf_counter() - begun) * 1000 / max(1, len(filters))
-    return [
-        Answer(
-            hits=hits[query],
-            milliseconds=milliseconds,
-            how=found[query][1],
-            passing=found[query][2],
-            rows=snapshot.live_rows,
-            mode=request.mode,
-            approximate=found[query][3],
+    answers = []
+    for query, found_hits in enumerate(hits):
+        group = found[query][1]
+        answers.append(
+            Answer(
+                hits=found_hits,
+                milliseconds=milliseconds,
+                how=group.how(),
+                passing=group.count,
+                rows=snapshot.live_rows,
+                mode=request.mode,
+                approximate=group.approximate,
+                recall=group.recall,
+                cost=group.cost,
+            )
         )
-        for query in range(len(filters))
-    ]
+    return answers
+
+
+def expected_plan(snapshot: Snapshot, passing: Passing, *, k: int, exact: bool) -> Plan | None:
+    """Return what the planner chooses for a vector search; None where there is no graph, or it is forbidden.
+
+    Args:
+        snapshot: Where to search.
+        passing: The rows that pass.
+        k: How many are wanted.
+        exact: Whether the graph is forbidden.
+    """
+    calibration, covered = snapshot.calibration, snapshot.graph_rows
+    if calibration is None or exact:
+        return None
+    inside = int(np.searchsorted(passing.rows, covered.stop) - np.searchsorted(passing.rows, covered.start))
+    return plan(calibration, rows=covered.stop - covered.start, passing=inside, k=k, wanted_recall=WANTED_RECALL)
 
 
 class _Group:
     """The queries that share one filter."""
 
     def __init__(self, snapshot: Snapshot, request: Request, passing: Passing, filtered: bool) -> None:
-        self.snapshot, self.request, self.filtered = snapshot, request, filtered
+        self.snapshot, self.request, self.filtered, self._passing = snapshot, request, filtered, passing
         self.passing, self.rows, self.count = passing.mask, passing.rows, passing.count
-        self.approximate = False
+        self.approximate, self.recall, self.cost = False, 1.0, Cost()
         self._vector_way = ""
+
+    def took(self, step: str, started: float) -> None:
+        """Add the time since then to a step's."""
+        taken = (time.perf_counter() - started) * 1000
+        self.cost.milliseconds[step] = self.cost.milliseconds.get(step, 0.0) + taken
 
     def rankings(self, vectors: NDArray[np.float64] | None, texts: list[str] | None) -> list[Ranking]:
         k, mode = self.request.k, self.request.mode
@@ -166,18 +197,23 @@ class _Group:
             assert vectors is not None
             return self._by_vector(vectors, k)
         assert texts is not None
+        started = time.perf_counter()
         lexical = [self._by_terms(text) for text in texts]
+        self.took("terms", started)
         if mode == "lexical":
             return [best_first(self.snapshot, rows, scores[rows], k) for rows, scores in lexical]
         assert vectors is not None
         wide = max(k, self.request.fusion.candidates)
-        rankings = []
-        for query, (near, _), (rows, scores) in zip(vectors, self._by_vector(vectors, wide), lexical, strict=True):
+        rankings, nearest = [], self._by_vector(vectors, wide)
+        started = time.perf_counter()
+        for query, (near, _), (rows, scores) in zip(vectors, nearest, lexical, strict=True):
             worded, _ = best_first(self.snapshot, rows, scores[rows], wide)
             union = np.union1d(near, worded)
             ids = self.snapshot.ids(union)
             fused = fused_scores(cosines(self.snapshot, query, union), scores[union], ids, self.request.fusion)
             rankings.append(best_first(self.snapshot, union, fused, k))
+            self.cost.vectors += len(union)
+        self.took("fusion", started)
         return rankings
 
     def how(self) -> str:
@@ -198,36 +234,48 @@ class _Group:
         return np.flatnonzero((scores > 0) & self.passing), scores
 
     def _by_vector(self, vectors: NDArray[np.float64], k: int) -> list[Ranking]:
-        if not self._graph_pays(k):
-            return exact_rankings(self.snapshot, vectors, self.rows, k)
-        graph = self.snapshot.graph
-        assert graph is not None
-        inside = self.passing[: graph.rows]
-        newer = self.rows[self.rows >= graph.rows]
-        wanted = min(k, int(inside.sum()))
-        candidates = graph.search(vectors.astype(np.float32), wanted, None if inside.all() else inside)
-        beyond = exact_rankings(self.snapshot, vectors, newer, k)
-        rankings, fell_back = [], 0
-        for query, found, (rows, _) in zip(vectors, candidates, beyond, strict=True):
-            if len(found) < wanted:
-                fell_back += 1
-                rankings.extend(exact_rankings(self.snapshot, query[np.newaxis], self.rows, k))
-            else:
-                rankings.append(settled_ranking(self.snapshot, query, np.concatenate([found, rows]), k))
-        self.approximate = fell_back < len(vectors)
-        self._vector_way = f"graph over {len(inside):,} rows, {self.count:,} passing"
-        if len(newer):
-            self._vector_way += f", and exact over {len(newer):,} newer ones"
-        if fell_back:
-            self._vector_way += f"; exact for {fell_back} of {len(vectors)} queries whose graph search came back short"
-        return rankings
+        started = time.perf_counter()
+        chosen = expected_plan(self.snapshot, self._passing, k=k, exact=self.request.exact)
+        if chosen is None or chosen.way == "scan":
+            rankings = exact_rankings(self.snapshot, vectors, self.rows, k, cost=self.cost)
+            self.took("scan", started)
+            return rankings
+        self.took("plan", started)
+        return self._by_graph(vectors, k, chosen)
 
-    def _graph_pays(self, k: int) -> bool:
-        graph = self.snapshot.graph
-        if graph is None or self.request.exact or k > GRAPH_ANSWER or len(self.rows) == 0:
-            return False
-        inside = int(self.passing[: graph.rows].sum())
-        return graph.rows >= GRAPH_ROWS and inside >= GRAPH_SHARE * graph.rows and inside >= k
+    def _by_graph(self, vectors: NDArray[np.float64], k: int, chosen: Plan) -> list[Ranking]:
+        graph, covered = self.snapshot.graph, self.snapshot.graph_rows
+        assert graph is not None
+        inside = self.passing[covered]
+        outside = self.rows[(self.rows < covered.start) | (self.rows >= covered.stop)]
+        rankings, gave_up = [], 0
+        for query in vectors:
+            started = time.perf_counter()
+            walk = graph.walk(query, inside, beam=chosen.beam, budget=chosen.budget, fewest=chosen.fewest)
+            self.cost.codes += walk.counters.distances
+            self.cost.hops += walk.counters.hops
+            self.took("graph", started)
+            started = time.perf_counter()
+            if walk.gave_up or len(walk.rows) < k:
+                gave_up += 1
+                rankings += exact_rankings(self.snapshot, query[np.newaxis], self.rows, k, cost=self.cost)
+                self.took("scan", started)
+                continue
+            found = walk.rows + covered.start
+            if len(outside):
+                ((newer, _),) = exact_rankings(self.snapshot, query[np.newaxis], outside, k, cost=self.cost)
+                found = np.concatenate([found, newer])
+            rankings.append(settled_ranking(self.snapshot, query, found, k))
+            self.cost.vectors += len(found)
+            self.took("settle", started)
+        self.approximate = gave_up < len(vectors)
+        self.recall = chosen.recall if self.approximate else 1.0
+        self._vector_way = f"graph over {graph.rows:,} rows, {self.count:,} passing"
+        if len(outside):
+            self._vector_way += f", and exact over {len(outside):,} newer ones"
+        if gave_up:
+            self._vector_way += f"; exact for {gave_up} of {len(vectors)} queries whose walk did not pay"
+        return rankings
 
 
 def _hits(snapshot: Snapshot, ranking: Ranking) -> Hits:

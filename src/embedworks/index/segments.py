@@ -161,15 +161,16 @@ def write_array(path: Path, blocks: Sequence[NDArray[Any]], files: FileOperation
         (files.append if begun else files.write)(path, bytes(pending))
 
 
-def open_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Map an .npy file read-only, and refuse one whose header says something else than expected."""
+def open_array(path: Path, dtype: np.dtype[Any], shape: tuple[int | None, ...]) -> NDArray[Any]:
+    """Map an .npy file read-only, and refuse one whose header says something else than expected (None: anything)."""
     try:
         # NumPy cannot map an array without elements.
         empty = 0 in shape
         array: NDArray[Any] = np.asarray(np.load(path, mmap_mode=None if empty else "r", allow_pickle=False))
     except (ValueError, EOFError, OSError) as error:
         raise StorageError("is no readable array", where=str(path), mend="restore it from a copy") from error
-    if array.dtype != dtype or array.shape != shape:
+    fits = array.ndim == len(shape) and all(want in (None, have) for have, want in zip(array.shape, shape, strict=True))
+    if array.dtype != dtype or not fits:
         raise StorageError(
             f"holds {array.dtype} of shape {array.shape}, the manifest says {dtype} of shape {shape}",
             where=str(path),

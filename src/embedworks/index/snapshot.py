@@ -14,14 +14,17 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embedworks.foundation import StorageError
+from embedworks.foundation.randomness import random_generator
+from embedworks.index.calibration import Calibration
 from embedworks.index.graph import Graph
-from embedworks.index.manifest import Manifest, StoredFile, check_file, read_manifest
+from embedworks.index.manifest import GraphEntry, Manifest, StoredFile, check_file, read_manifest
 from embedworks.index.masks import passing_rows
 from embedworks.index.postings import TermScorer
-from embedworks.index.segments import Segment, open_segment, reopened_segment
+from embedworks.index.segments import Segment, open_array, open_segment, reopened_segment
 from embedworks.index.where import parse_where
 
 _ATTEMPTS = 5
+_SAMPLED_ROWS = 1_000
 _REMEMBERED_FILTERS = 64
 
 
@@ -68,12 +71,26 @@ class Snapshot:
     Args:
         manifest: The commit.
         segments: Its segments in order.
-        graph: The graph over the first of them, when there is one.
+        graph: The graph over one of them, when there is one.
     """
 
     manifest: Manifest
     segments: tuple[Segment, ...]
     graph: Graph | None
+
+    @cached_property
+    def graph_rows(self) -> slice:
+        """The rows that the graph covers."""
+        entry = self.manifest.graph
+        names = [segment.entry.name for segment in self.segments]
+        first = 0 if entry is None else int(self.firsts[names.index(entry.segment)])
+        return slice(first, first + (0 if entry is None else entry.rows))
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """What searching the graph costs."""
+        entry = self.manifest.graph
+        return None if entry is None else Calibration.from_document(entry.calibration)
 
     @cached_property
     def table(self) -> pa.Table:
@@ -115,6 +132,21 @@ class Snapshot:
         """Return which live rows pass a filter; the last few filters are remembered."""
         found: Passing = self._filters(where)
         return found
+
+    @cached_property
+    def _sample(self) -> pa.Table:
+        rows = random_generator(0, "sample for estimates").choice(
+            self.table.num_rows, size=min(_SAMPLED_ROWS, self.table.num_rows), replace=False
+        )
+        return self.records(np.sort(rows[self.alive[rows]]))
+
+    def estimated_share(self, where: str | None) -> float:
+        """Return which share of the live rows a filter is expected to let pass, from a sample of them."""
+        if where is None:
+            return 1.0
+        sample = self._sample
+        passing = passing_rows(parse_where(where, self.names), sample)
+        return float(passing.mean()) if len(passing) else 0.0
 
     @cached_property
     def terms(self) -> TermScorer:
@@ -251,7 +283,14 @@ def _opened(directory: Path, manifest: Manifest, verified: set[StoredFile], prev
         return Snapshot(manifest, segments, None)
     if previous is not None and previous.manifest.graph == manifest.graph:
         return Snapshot(manifest, segments, previous.graph)
-    path = check_file(directory, manifest.graph.file, verified=verified)
-    covered = [segment.vectors for segment in segments[: len(manifest.graph.segments)]]
-    stored = np.memmap(path, dtype=np.uint8, mode="r")
-    return Snapshot(manifest, segments, Graph(stored, covered, dimension=manifest.dimension, name=str(path)))
+    entry = manifest.graph
+    covered = next(segment for segment in segments if segment.entry.name == entry.segment)
+    paths = {part: check_file(directory, file, verified=verified) for part, file in entry.files.items()}
+    return Snapshot(manifest, segments, _open_graph(paths, entry, covered))
+
+
+def _open_graph(paths: dict[str, Path], entry: GraphEntry, covered: Segment) -> Graph:
+    levels = open_array(paths["levels"], np.dtype(np.int8), (entry.rows,))
+    lines = {"links": entry.rows, "upper_links": int(levels.sum(dtype=np.int64))}
+    arrays = {part: open_array(paths[part], np.dtype(np.int32), (count, None)) for part, count in lines.items()}
+    return Graph({"levels": levels, **arrays}, entry.entry, covered.codes, name=str(paths["links"].parent))

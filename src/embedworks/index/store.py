@@ -99,13 +99,18 @@ class Store:
             names = compaction_due(snapshot)
             return compacted(self.path, snapshot, names, self.files) if names else None
 
+        def join(snapshot: Snapshot) -> Manifest | None:
+            names = [segment.entry.name for segment in snapshot.segments]
+            return compacted(self.path, snapshot, names, self.files) if len(names) > 1 else None
+
         def graph(snapshot: Snapshot) -> Manifest | None:
-            return with_graph(self.path, snapshot, self.files) if graph_due(snapshot) else None
+            return with_graph(self.path, snapshot, self.files) if len(snapshot.segments) == 1 else None
 
         try:
             while compaction_due(self.snapshot) and self.change(merge):
                 continue
             if graph_due(self.snapshot):
+                self.change(join)
                 self.change(graph)
         except StorageError as error:
             _LOGGER.warning("maintenance is left to the next write: %s", error)

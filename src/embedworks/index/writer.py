@@ -6,7 +6,7 @@ import fcntl
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,8 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from embedworks.foundation import FileOperations, InputError, StorageError
-from embedworks.index.graph import GRAPH_KIND, GRAPH_ROWS, build_graph
+from embedworks.index.calibration import calibrate
+from embedworks.index.graph import GRAPH_KIND, GRAPH_ROWS, Graph, build_graph
 from embedworks.index.intake import (
     Columns,
     Strings,
@@ -26,7 +27,7 @@ from embedworks.index.intake import (
 )
 from embedworks.index.manifest import GraphEntry, Manifest, SegmentEntry, stored_file, type_name
 from embedworks.index.postings import build_postings, merged_postings, tokenizer
-from embedworks.index.segments import SEGMENTS_FOLDER, Segment, write_deleted, write_segment
+from embedworks.index.segments import SEGMENTS_FOLDER, Segment, write_array, write_deleted, write_segment
 from embedworks.index.snapshot import Snapshot
 
 LOCK_NAME = "writer.lock"
@@ -197,7 +198,7 @@ def compacted(directory: Path, snapshot: Snapshot, names: Sequence[str], files: 
         vectors = [_live_vectors(segment) for segment in merged]
         kept += (write_segment(directory, rows=rows, vectors=vectors, postings=postings, files=files),)
     graph = manifest.graph
-    if graph is not None and set(graph.segments) & set(names):
+    if graph is not None and graph.segment in names:
         graph = None
     return manifest.next(segments=kept, graph=graph)
 
@@ -211,17 +212,25 @@ def graph_due(snapshot: Snapshot) -> bool:
 
 
 def with_graph(directory: Path, snapshot: Snapshot, files: FileOperations) -> Manifest:
-    """Build and write the graph over all rows, and return the manifest to commit."""
+    """Build and write the graph over the only segment, and return the manifest to commit."""
     manifest = snapshot.manifest
-    stored = build_graph((segment.vectors for segment in snapshot.segments), manifest.dimension)
-    path = directory / GRAPHS_FOLDER / f"{uuid.uuid4().hex[:16]}.hnsw"
-    files.make_directory(path.parent)
-    files.write(path, stored.data)
-    files.sync_directory(path.parent)
-    files.sync_directory(directory)
-    names = tuple(entry.name for entry in manifest.segments)
-    rows = sum(entry.rows for entry in manifest.segments)
-    return manifest.next(graph=GraphEntry(GRAPH_KIND, stored_file(directory, path), names, rows))
+    (segment,) = snapshot.segments
+    layers = build_graph(segment.vectors)
+    folder = directory / GRAPHS_FOLDER / uuid.uuid4().hex[:16]
+    files.make_directory(folder)
+    for part, array in layers.arrays().items():
+        write_array(folder / f"{part}.npy", [array], files)
+    for written in (folder, folder.parent, directory):
+        files.sync_directory(written)
+    entry = GraphEntry(
+        kind=GRAPH_KIND,
+        files={part: stored_file(directory, folder / f"{part}.npy") for part in layers.arrays()},
+        segment=segment.entry.name,
+        rows=segment.entry.rows,
+        entry=layers.entry,
+        calibration=asdict(calibrate(Graph(layers.arrays(), layers.entry, segment.codes), segment.vectors)),
+    )
+    return manifest.next(graph=entry)
 
 
 def _live_vectors(segment: Segment) -> NDArray[np.float32]:
