@@ -17,7 +17,8 @@ from embedworks.foundation.randomness import random_generator
 from embedworks.index.structures.filters import Everything, LabelColumn, Labels, RowFilter
 from embedworks.index.structures.reach import connect_labels, parts
 from embedworks.index.structures.structure import Arrays, Found, Structure, Vectors
-from embedworks.index.structures.vamana import Adjacency, LabelSets, best_passing, frozen, search_graph
+from embedworks.index.structures.vamana import Adjacency, LabelSets, best_passing, search_graph
+from embedworks.index.structures.workspace import Workspace, checked_query, fixed
 
 
 class LabelledVamana(Structure):
@@ -45,12 +46,13 @@ class LabelledVamana(Structure):
         part_of: NDArray[np.int32],
         facts: Mapping[str, Any],
     ) -> None:
-        super().__init__(frozen(vectors))
+        super().__init__(fixed(vectors))
         self.graph = graph
         self.labels = labels
         self.start_of = start_of
         self.part_of = part_of
         self._facts = dict(facts)
+        self._workspace = Workspace(len(vectors))
 
     @classmethod
     def _reachable(
@@ -76,6 +78,7 @@ class LabelledVamana(Structure):
     def search(self, query: Vectors, k: int, where: RowFilter, *, beam: int) -> Found:
         """Return the k nearest rows found (FilteredGreedySearch); exact where the candidate list was not full."""
         self.refuse_unsupported(where)
+        asked = checked_query(query, self.vectors.shape[1], k)
         if isinstance(where.form, Labels):
             wanted = labels = np.array(where.form.codes, dtype=np.int32)
         else:
@@ -84,11 +87,12 @@ class LabelledVamana(Structure):
         found = [
             search_graph(
                 self.vectors,
-                query,
+                asked,
                 self.graph,
                 self.labels,
                 wanted,
                 self.start_of[labels[self.part_of[labels] == part]],
+                self._workspace,
                 beam=max(beam, k),
             )
             for part in np.unique(self.part_of[labels])
@@ -113,9 +117,9 @@ class LabelledVamana(Structure):
     @classmethod
     def restore(cls, vectors: Vectors, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> Self:
         """Return it over the same vectors."""
-        graph = Adjacency(frozen(arrays["starts"]), frozen(arrays["ids"]))
-        labels = LabelSets(frozen(arrays["label_starts"]), frozen(arrays["label_codes"]))
-        return cls(vectors, graph, labels, frozen(arrays["start_of"]), frozen(arrays["part_of"]), facts)
+        graph = Adjacency(fixed(arrays["starts"]), fixed(arrays["ids"]))
+        labels = LabelSets(fixed(arrays["label_starts"]), fixed(arrays["label_codes"]))
+        return cls(vectors, graph, labels, fixed(arrays["start_of"]), fixed(arrays["part_of"]), facts)
 
 
 def closed_sets(column: LabelColumn, rows: int) -> tuple[LabelSets, int]:
@@ -136,7 +140,7 @@ def closed_sets(column: LabelColumn, rows: int) -> tuple[LabelSets, int]:
     starts = np.concatenate([[0], np.cumsum(closed)]).astype(np.int64)
     codes = np.full(starts[-1], len(column.names), dtype=np.int32)
     codes[np.repeat(counts > 0, closed)] = column.codes
-    return LabelSets(frozen(starts), frozen(codes)), len(column.names) + 1
+    return LabelSets(fixed(starts), fixed(codes)), len(column.names) + 1
 
 
 def check_rows(column: LabelColumn, rows: int) -> None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from embedworks.index.structures.kernels import compiled
 from embedworks.index.structures.structure import Vectors
-from embedworks.index.structures.vamana import Adjacency, LabelSets, frozen, meets, search_graph
+from embedworks.index.structures.vamana import Adjacency, LabelSets, meets, search_graph
+from embedworks.index.structures.workspace import Workspace, fixed
 
 _NEAR = 32
 """Candidate list of the search for the row that an unreached row is linked from."""
@@ -38,18 +39,19 @@ def connect_labels(
     members = np.repeat(np.arange(len(vectors)), np.diff(labels.starts))[order]
     bounds = np.searchsorted(labels.codes[order], np.arange(len(start_of) + 1))
     added: dict[tuple[int, int], None] = {}
+    workspace = Workspace(len(vectors))
     degrees = np.diff(graph.starts)
     walk = _Walk(graph, labels)
     for code in np.flatnonzero(start_of >= 0):
         start, rows = int(start_of[code]), members[bounds[code] : bounds[code + 1]]
-        wanted = frozen(np.array([code], dtype=np.int32))
+        wanted = fixed(np.array([code], dtype=np.int32))
         walk.restart()
         if walk.spread(start, wanted) == len(rows):
             continue
         for row in rows:
             if walk.reached(row):
                 continue
-            near = _neighbours(vectors, graph, labels, wanted, start, row)
+            near = _neighbours(vectors, graph, labels, wanted, start, row, workspace)
             source = next((other for other in near if degrees[other] < degree), near[0])
             added[source, int(row)] = None
             degrees[source] += 1
@@ -69,16 +71,17 @@ def connect_strongly(vectors: Vectors, graph: Adjacency, start: int, *, degree: 
     Returns:
         The graph with the added edges, or itself.
     """
-    labels, wanted = LabelSets.same(len(vectors)), frozen(np.zeros(1, dtype=np.int32))
+    labels, wanted = LabelSets.same(len(vectors)), fixed(np.zeros(1, dtype=np.int32))
     graph = connect_labels(vectors, graph, labels, np.array([start], dtype=np.int32), degree=degree)
     walk = _Walk(Adjacency.from_edges(len(vectors), graph.ids, graph.sources), labels)
     walk.restart()
     if walk.spread(start, wanted) == len(vectors):
         return graph
     added: dict[tuple[int, int], None] = {}
+    workspace = Workspace(len(vectors))
     for row in range(len(vectors)):
         if not walk.reached(row):
-            near = _neighbours(vectors, graph, labels, wanted, start, row)
+            near = _neighbours(vectors, graph, labels, wanted, start, row, workspace)
             target = next((other for other in near if walk.reached(other)), start)
             added[row, target] = None
             walk.spread(row, wanted)
@@ -100,7 +103,7 @@ def parts(graph: Adjacency, labels: LabelSets, start_of: NDArray[np.int32]) -> N
     walk = _Walk(
         Adjacency.from_edges(len(graph.starts) - 1, sources, np.concatenate([graph.ids, graph.sources])), labels
     )
-    nothing = frozen(np.zeros(0, dtype=np.int32))
+    nothing = fixed(np.zeros(0, dtype=np.int32))
     part_of = np.full(len(start_of), -1, dtype=np.int32)
     while len(left := np.flatnonzero((start_of >= 0) & (part_of < 0))):
         walk.restart()
@@ -110,10 +113,16 @@ def parts(graph: Adjacency, labels: LabelSets, start_of: NDArray[np.int32]) -> N
 
 
 def _neighbours(
-    vectors: Vectors, graph: Adjacency, labels: LabelSets, wanted: NDArray[np.int32], start: int, row: int
+    vectors: Vectors,
+    graph: Adjacency,
+    labels: LabelSets,
+    wanted: NDArray[np.int32],
+    start: int,
+    row: int,
+    workspace: Workspace,
 ) -> list[int]:
-    entries = frozen(np.array([start], dtype=np.int32))
-    found = search_graph(vectors, vectors[row], graph, labels, wanted, entries, beam=_NEAR)
+    entries = fixed(np.array([start], dtype=np.int32))
+    found = search_graph(vectors, vectors[row], graph, labels, wanted, entries, workspace, beam=_NEAR)
     return [int(other) for other in found.rows if other != row]
 
 
@@ -130,7 +139,7 @@ class _Walk:
 
     def __init__(self, graph: Adjacency, labels: LabelSets) -> None:
         rows = len(graph.starts) - 1
-        self._arrays = graph.starts, graph.ids, frozen(labels.starts), frozen(labels.codes)
+        self._arrays = graph.starts, graph.ids, fixed(labels.starts), fixed(labels.codes)
         self._queue = np.empty(rows, dtype=np.int32)
         self._marks = np.zeros(rows, dtype=np.int32)
         self._mark = 0

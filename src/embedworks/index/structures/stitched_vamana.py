@@ -20,11 +20,11 @@ from embedworks.index.structures.vamana import (
     Adjacency,
     Rule,
     check_settings,
-    frozen,
     medoid,
     prune_graph,
     vamana,
 )
+from embedworks.index.structures.workspace import fixed
 
 
 class StitchedVamana(LabelledVamana):
@@ -104,4 +104,4 @@ class StitchedVamana(LabelledVamana):
             "rule": rule,
             "seed": seed,
         }
-        return cls._reachable(rows, graph, sets, frozen(start_of), facts)
+        return cls._reachable(rows, graph, sets, fixed(start_of), facts)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from embedworks.foundation import InputError, progress_bar
 from embedworks.index.structures.kernels import compiled, distance, insert
 from embedworks.index.structures.structure import Counters, Found, Vectors
+from embedworks.index.structures.workspace import Workspace, fixed
 
 _SLACK: Final = 1.3
 """How far a list may grow above its degree before it is pruned, as in DiskANN's code."""
@@ -28,7 +29,6 @@ _AT_ONCE: Final = 1024
 """Rows inserted between two looks at the progress bar, and at Ctrl-C."""
 
 Rule = Literal["paper", "code"]
-Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class LabelSets:
     @classmethod
     def same(cls, rows: int) -> LabelSets:
         """Return sets in which every row has label 0 and no other."""
-        return cls(frozen(np.arange(rows + 1, dtype=np.int64)), frozen(np.zeros(rows, dtype=np.int32)))
+        return cls(fixed(np.arange(rows + 1, dtype=np.int64)), fixed(np.zeros(rows, dtype=np.int32)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +75,7 @@ class Adjacency:
         """Return the graph of some edges; those of one node keep their order."""
         order = np.argsort(sources, kind="stable")
         starts = np.concatenate([[0], np.cumsum(np.bincount(sources, minlength=rows))]).astype(np.int64)
-        return cls(frozen(starts), frozen(targets[order].astype(np.int32)))
-
-
-def frozen(array: NDArray[Scalar]) -> NDArray[Scalar]:
-    """Return a read-only contiguous view, so that arrays in memory and in a mapped file are one type to the kernels."""
-    view = np.ascontiguousarray(array).view(np.ndarray)
-    view.flags.writeable = False
-    return view
+        return cls(fixed(starts), fixed(targets[order].astype(np.int32)))
 
 
 def medoid(vectors: Vectors) -> int:
@@ -164,14 +157,14 @@ def filtered_vamana(
     begins = np.arange(rows, dtype=np.int64) * room
     ends = begins.copy()
     marks = np.zeros(rows, dtype=np.int32)
-    graph = (frozen(vectors), frozen(labels.starts), frozen(labels.codes), frozen(start_of), ids, begins, ends)
+    graph = (fixed(vectors), fixed(labels.starts), fixed(labels.codes), fixed(start_of), ids, begins, ends)
     with progress_bar("linking rows", rows, unit="rows", enabled=progress) as advance:
         for first in range(0, rows, _AT_ONCE):
-            part = frozen(order[first : first + _AT_ONCE])
+            part = fixed(order[first : first + _AT_ONCE])
             _insert_rows(*graph, part, marks, first, room, degree, beam, float(alpha), rule == "code")
             advance(len(part))
     _prune_rows(*graph, degree, float(alpha), rule == "code", False)
-    return _adjacency(ids, begins, ends)
+    return packed(ids, begins, ends)
 
 
 def prune_graph(
@@ -179,10 +172,10 @@ def prune_graph(
 ) -> Adjacency:
     """Prune every row's out-neighbours to a degree (the last step of StitchedVamana: algorithm 5, lines 4 and 5)."""
     ids, begins, ends = graph.ids.copy(), graph.starts[:-1].copy(), graph.starts[1:].copy()
-    nowhere = frozen(np.zeros(0, dtype=np.int32))
-    label_arrays = (frozen(labels.starts), frozen(labels.codes))
-    _prune_rows(frozen(vectors), *label_arrays, nowhere, ids, begins, ends, degree, float(alpha), rule == "code", True)
-    return _adjacency(ids, begins, ends)
+    nowhere = fixed(np.zeros(0, dtype=np.int32))
+    label_arrays = (fixed(labels.starts), fixed(labels.codes))
+    _prune_rows(fixed(vectors), *label_arrays, nowhere, ids, begins, ends, degree, float(alpha), rule == "code", True)
+    return packed(ids, begins, ends)
 
 
 def search_graph(
@@ -192,6 +185,7 @@ def search_graph(
     labels: LabelSets,
     wanted: NDArray[np.int32],
     entries: NDArray[np.int32],
+    workspace: Workspace,
     *,
     beam: int,
 ) -> Found:
@@ -204,6 +198,7 @@ def search_graph(
         labels: Labels by row.
         wanted: Only rows with one of these labels are looked at, ascending; all rows where it is empty.
         entries: Rows to start from, which pass.
+        workspace: Marks for the rows.
         beam: Size of the candidate list, at least 1.
 
     Returns:
@@ -213,20 +208,20 @@ def search_graph(
     rows = np.empty(beam, dtype=np.int32)
     distances = np.empty(beam, dtype=np.float32)
     size, _, computed, hops, rejected = greedy_search(
-        frozen(vectors),
-        frozen(np.asarray(query, dtype=np.float32)),
+        fixed(vectors),
+        fixed(query),
         graph.ids,
         graph.starts[:-1],
         graph.starts[1:],
-        frozen(labels.starts),
-        frozen(labels.codes),
-        frozen(wanted),
-        frozen(entries),
+        fixed(labels.starts),
+        fixed(labels.codes),
+        fixed(wanted),
+        fixed(entries),
         rows,
         distances,
         np.empty(beam, dtype=np.bool_),
-        np.zeros(len(vectors), dtype=np.int32),
-        1,
+        workspace.seen,
+        workspace.stamps(1),
         np.empty(0, dtype=np.int32),
         np.empty(0, dtype=np.float32),
     )
@@ -256,11 +251,12 @@ def best_passing(searches: Sequence[Found], k: int, mask: NDArray[np.bool_]) -> 
     return Found(rows[keep], distances[keep], counters, exact=all(found.exact for found in searches))
 
 
-def _adjacency(ids: NDArray[np.int32], begins: NDArray[np.int64], ends: NDArray[np.int64]) -> Adjacency:
+def packed(ids: NDArray[np.int32], begins: NDArray[np.int64], ends: NDArray[np.int64]) -> Adjacency:
+    """Return the graph whose node i has the out-neighbours ids[begins[i]:ends[i]], without the gaps between them."""
     counts = ends - begins
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     places = np.repeat(begins - starts[:-1], counts) + np.arange(starts[-1])
-    return Adjacency(frozen(starts), frozen(ids[places]))
+    return Adjacency(fixed(starts), fixed(ids[places]))
 
 
 @compiled
