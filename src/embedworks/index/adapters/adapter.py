@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from embedworks.foundation import InputError
-from embedworks.index.answers import Answer, Hit, Hits
+from embedworks.index.answers import Answer, Cost, Explanation, Hit, Hits
 from embedworks.index.conditions import Condition
 from embedworks.index.intake import (
     Columns,
@@ -32,6 +32,8 @@ from embedworks.index.intake import (
 )
 from embedworks.index.where import parse_where
 
+MEASURED_ROWS = 16
+MEASURED_NEIGHBOURS = 11  # a row itself and ten others
 MARGIN = 16  # fetched beyond k, so that near ties at the k-th place rarely need a second request
 
 
@@ -72,13 +74,13 @@ class Adapter(Protocol):
         """Count the rows that pass a filter, exactly."""
 
     def build_graph(self) -> None:
-        """Build an HNSW graph over the vectors; from then on wide filters are answered through it."""
+        """Build an HNSW graph, measure its recall, and answer wide filters through it from then on."""
 
     def search(self, vector: ArrayLike, *, k: int = 10, where: str | None = None, exact: bool = False) -> Answer:
         """Find the k rows of highest cosine among those that pass the filter."""
 
-    def explain(self, vector: ArrayLike, *, k: int = 10, where: str | None = None, exact: bool = False) -> str:
-        """Search, and say in lines what was sent, what was chosen and why, and the milliseconds of each step."""
+    def explain(self, vector: ArrayLike, *, k: int = 10, where: str | None = None, exact: bool = False) -> Explanation:
+        """Search, and say what was sent, which way was taken and why, and the milliseconds of each step."""
 
     def close(self) -> None:
         """End the connection."""
@@ -118,34 +120,97 @@ class Candidates:
     vectors: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class ServerExplanation(Explanation):
+    """How a search went on a server; there is no choice by expected times, those are None.
+
+    Args:
+        server: The server, its versions, and the collection.
+        sent: The filter as the server got it.
+        plan: The server's own plan of the last statement, line by line; empty where it tells none.
+    """
+
+    server: str
+    sent: str
+    plan: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the hits as JSON-ready values."""
+        return {**super().to_dict(), "server": self.server, "filter": self.sent, "server_plan": list(self.plan)}
+
+    def __str__(self) -> str:
+        lines = [f"server       {self.server}", f"filter       {self.sent}", super().__str__()]
+        return "\n".join([*lines, *(["the server's plan of the last statement:", *self.plan] if self.plan else [])])
+
+
 @dataclass
 class Journal:
-    """What one search did, step by step."""
+    """What one search took, step by step.
 
-    steps: list[tuple[str, float]] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
+    Args:
+        cost: Rows that were scored in float64 here, and the milliseconds of each step.
+        plan: Where the server's own plan is put; None where nobody asked for it.
+    """
+
+    cost: Cost = field(default_factory=Cost)
+    plan: list[str] | None = None
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Time a step."""
         begun = time.perf_counter()
         yield
-        self.steps.append((name, (time.perf_counter() - begun) * 1000))
+        taken = (time.perf_counter() - begun) * 1000
+        self.cost.milliseconds[name] = self.cost.milliseconds.get(name, 0.0) + taken
 
-    def say(self, line: str) -> None:
-        """Note a decision."""
-        self.lines.append(line)
 
-    def report(self, answer: Answer) -> str:
-        """Return decisions and steps as lines."""
-        share = answer.passing / answer.rows if answer.rows else 0.0
-        lines = [
-            *self.lines,
-            f"passing: {answer.passing:,} of {answer.rows:,} rows ({share:.3%})",
-            f"way: {answer.how}",
-        ]
-        lines += [f"{milliseconds:9.2f} ms  {name}" for name, milliseconds in self.steps]
-        return "\n".join([*lines, f"{answer.milliseconds:9.2f} ms  in all, {len(answer.hits)} hits"])
+def server_answer(
+    hits: list[Hit], journal: Journal, *, how: str, passing: int, rows: int, recall: float | None, begun: float
+) -> Answer:
+    """Put an answer together.
+
+    Args:
+        hits: Best first, read already.
+        journal: What the search took.
+        how: Which way was taken.
+        passing: Rows that pass.
+        rows: All rows.
+        recall: What to expect of the graph, or None if the answer is exact.
+        begun: When the search began, by ``time.perf_counter``.
+
+    Returns:
+        The answer.
+    """
+    return Answer(
+        hits=Hits(len(hits), lambda: hits),
+        milliseconds=(time.perf_counter() - begun) * 1000,
+        how=how,
+        passing=passing,
+        rows=rows,
+        mode="vector",
+        approximate=recall is not None,
+        recall=1.0 if recall is None else recall,
+        cost=journal.cost,
+    )
+
+
+def found_share(found: list[list[Hit]], true: list[list[Hit]], asked: list[str]) -> float:
+    """Return which share of the true neighbours of stored rows a graph found, the rows themselves left out.
+
+    Args:
+        found: What the graph gave, a list a row.
+        true: What an exact search gave, a list a row.
+        asked: The ids of the rows.
+
+    Returns:
+        Between 0 and 1; 1 where there is nothing to find.
+    """
+    shared = wanted = 0
+    for ours, theirs, row in zip(true, found, asked, strict=True):
+        neighbours = {hit.id for hit in ours} - {row}
+        wanted += len(neighbours)
+        shared += len(neighbours & {hit.id for hit in theirs})
+    return shared / wanted if wanted else 1.0
 
 
 def checked_batch(
@@ -246,14 +311,14 @@ def best_hits(found: Candidates, query: NDArray[np.float64], k: int) -> list[Hit
     ]
 
 
-def ready(hits: list[Hit]) -> Hits:
-    """Return hits that need no further reading."""
-    return Hits(len(hits), lambda: hits)
-
-
 def cosines(vectors: NDArray[np.float32], query: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Score unit rows against a unit query in float64, exactly as an index does, shape (rows,)."""
-    scores: NDArray[np.float64] = (vectors.astype(np.float64) * query).sum(axis=1)
+    """Score unit rows against a unit query in float64, to the last bit as an index does, shape (rows,)."""
+    from embedworks.index.scanning import cosines_of
+
+    rows = np.ascontiguousarray(vectors)
+    rows.setflags(write=False)  # as an index's own rows are, so that one compiled form serves both
+    scores = np.empty(len(rows))
+    cosines_of(rows, np.arange(len(rows)), query, scores)
     return scores
 
 

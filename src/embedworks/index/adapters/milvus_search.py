@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +11,15 @@ from numpy.typing import NDArray
 
 from embedworks.index.adapters.adapter import (
     MARGIN,
+    MEASURED_NEIGHBOURS,
+    MEASURED_ROWS,
     Candidates,
     Journal,
     best_hits,
+    checked_search,
     cosines,
-    ready,
+    found_share,
+    server_answer,
     settled_hits,
 )
 from embedworks.index.adapters.milvus_wire import candidates, output_fields, rows_by_id, vectors_of
@@ -66,41 +69,80 @@ def counted(client: Any, name: str, expression: str | bool) -> int:
     return int(client.query(name, filter=sent, output_fields=["count(*)"])[0]["count(*)"])
 
 
-def answered(client: Any, question: Question, journal: Journal, *, graph: bool, begun: float) -> Answer:
+def answered(client: Any, question: Question, journal: Journal, *, recall: float | None, begun: float) -> Answer:
     """Answer a question.
 
     Args:
         client: The connection.
         question: What is asked.
         journal: Where steps and decisions are noted.
-        graph: Whether the collection has one.
+        recall: The recall of the collection's graph, or None if it has none.
         begun: When the search began, by ``time.perf_counter``.
 
     Returns:
         The answer.
     """
-    with journal.step("count the passing rows"):
+    with journal.step("count"):
         rows = counted(client, question.name, True)
         passing = rows if question.expression is True else counted(client, question.name, question.expression)
     search = _Search(client, question, journal, passing=passing, rows=rows)
     hits: list[Hit] | None = [] if passing == 0 else None
-    approximate = False
-    if hits is None and not graph:
+    expected: float | None = None
+    if hits is None and recall is None:
         hits = search.exactly()
     elif hits is None and not question.exact and passing > question.exact_below:
         hits = search.through_graph()
-        approximate = hits is not None
+        expected = None if hits is None else recall
     if hits is None:
         hits = search.reading()
-    return Answer(
-        hits=ready(hits),
-        milliseconds=(time.perf_counter() - begun) * 1000,
-        how=search.way,
-        passing=passing,
-        rows=rows,
-        mode="vector",
-        approximate=approximate,
-    )
+    return server_answer(hits, journal, how=search.way, passing=passing, rows=rows, recall=expected, begun=begun)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Some stored rows and their true neighbours.
+
+    Args:
+        questions: Each asks with one of the rows.
+        ids: The rows.
+        true: Their neighbours, themselves among them.
+    """
+
+    questions: list[Question]
+    ids: list[str]
+    true: list[list[Hit]]
+
+
+def sampled(client: Any, name: str, schema: pa.Schema, dimension: int, *, graph: bool) -> Sample:
+    """Take some stored rows and find their true neighbours.
+
+    Args:
+        client: The connection.
+        name: The collection.
+        schema: Its attributes.
+        dimension: Its dimension.
+        graph: Whether it has a graph; then every row is read, otherwise Milvus scans.
+
+    Returns:
+        The sample.
+    """
+    rows = client.query(name, filter="", output_fields=["id", "vector"], limit=MEASURED_ROWS)
+    questions = [
+        Question(
+            name, schema, checked_search(vector, 1, dimension)[0], MEASURED_NEIGHBOURS, True, exact=True, exact_below=1
+        )
+        for vector in vectors_of(rows, dimension)
+    ]
+    searches = [_Search(client, question, Journal(), passing=len(rows), rows=len(rows)) for question in questions]
+    true = [(None if graph else search.exactly()) or search.reading() for search in searches]
+    return Sample(questions, [row["id"] for row in rows], true)
+
+
+def measured_recall(client: Any, sample: Sample) -> float:
+    """Measure which share of the ten nearest of the sampled rows the graph finds, between 0 and 1."""
+    rows = len(sample.ids)
+    searches = [_Search(client, question, Journal(), passing=rows, rows=rows) for question in sample.questions]
+    return found_share([search.through_graph() or [] for search in searches], sample.true, sample.ids)
 
 
 class _Search:
@@ -131,7 +173,7 @@ class _Search:
         wanted = min(self.question.k, self.passing)
         shortest = max(2 * number, _SHORTEST_CANDIDATE_LIST)
         for length in (shortest, min(_WIDENED * shortest, _LONGEST_CANDIDATE_LIST)):
-            with self.journal.step(f"graph: candidate list of {length}"):
+            with self.journal.step("graph"):
                 found = self._nearest(number, {"ef": length})
             if len(found.ids) >= wanted:
                 self.way = f"HNSW graph of Milvus over {self.rows:,} rows, {self.passing:,} passing; "
@@ -142,7 +184,7 @@ class _Search:
 
     def reading(self) -> list[Hit]:
         """Read every passing row and rank it here."""
-        with self.journal.step("exact scan: passing rows read and ranked here"):
+        with self.journal.step("read and rank"):
             ids = self._best_ids()
             found = rows_by_id(self.client, self.question.name, ids, self.question.schema, len(self.question.query))
         self.way = f"exact scan of rows read from Milvus, {self.passing:,} of {self.rows:,}{self._remedy}"
@@ -155,6 +197,7 @@ class _Search:
         )
         try:
             while page := pages.next():
+                self.journal.cost.vectors += len(page)
                 scores = cosines(vectors_of(page, len(self.question.query)), self.question.query)
                 best += [(-float(score), row["id"]) for score, row in zip(scores, page, strict=True)]
                 best = sorted(best)[: self.question.k]
@@ -172,5 +215,6 @@ class _Search:
             output_fields=output_fields(self.question.schema),
             search_params={"metric_type": "IP", "params": parameters},
         )[0]
+        self.journal.cost.vectors += len(found)
         rows = [{**hit["entity"], "id": hit["id"]} for hit in found]
         return candidates(rows, self.question.schema, len(self.question.query))

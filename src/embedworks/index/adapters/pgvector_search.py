@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embedworks.index.adapters.adapter import MARGIN, Candidates, Journal, best_hits, ready, settled_hits
+from embedworks.index.adapters.adapter import (
+    MARGIN,
+    MEASURED_NEIGHBOURS,
+    MEASURED_ROWS,
+    Candidates,
+    Journal,
+    best_hits,
+    checked_search,
+    found_share,
+    server_answer,
+    settled_hits,
+)
 from embedworks.index.adapters.pgvector_wire import SentVector
 from embedworks.index.adapters.sql_filter import SqlFilter, quoted
 from embedworks.index.answers import Answer, Hit
@@ -23,7 +33,7 @@ if TYPE_CHECKING:
 # Counting further costs more than it tells: from here on the server's statistics are asked.
 _COUNTED_ROWS = 100_000
 _LONGEST_CANDIDATE_LIST = 1_000
-_SHORTEST_CANDIDATE_LIST = 100
+_SHORTEST_CANDIDATE_LIST = 200
 _MOST_ROWS = 2**31
 NO_FILTER = SqlFilter("true", ())
 
@@ -37,6 +47,7 @@ class Table:
         dimension: Components of every vector.
         schema: The attributes.
         graph: Whether there is an HNSW graph.
+        recall: What was measured of it, if it was.
         iterative: Whether this pgvector goes on scanning its graph until enough rows pass.
         server: Versions, for people.
     """
@@ -45,6 +56,7 @@ class Table:
     dimension: int
     schema: pa.Schema
     graph: bool
+    recall: float | None
     iterative: bool
     server: str
 
@@ -87,56 +99,61 @@ class Question:
         return (counted, True) if counted <= _COUNTED_ROWS else (max(counted, self.estimated(cursor)), False)
 
 
-def answered(
-    cursor: psycopg.Cursor[tuple[Any, ...]],
-    question: Question,
-    journal: Journal,
-    *,
-    begun: float,
-    plan: list[str] | None = None,
-) -> Answer:
+def answered(cursor: psycopg.Cursor[tuple[Any, ...]], question: Question, journal: Journal, *, begun: float) -> Answer:
     """Answer a question within one transaction.
 
     Args:
         cursor: A binary cursor in a transaction that sees one state of the table.
-        question: What is asked.
-        journal: Where steps and decisions are noted.
+        question: What is asked; if the table has a graph, its recall is known.
+        journal: Where steps are noted, and the server's own plan if it is wanted.
         begun: When the search began, by ``time.perf_counter``.
-        plan: Where the server's own plan of the last statement is put, if it is wanted.
 
     Returns:
         The answer.
     """
-    with journal.step("count the passing rows"):
+    with journal.step("count"):
         passing, sure = question.counted_or_estimated(cursor)
         whole = replace(question, filter=NO_FILTER)
         rows = passing if question.filter is NO_FILTER else whole.counted_or_estimated(cursor)[0]
-    search = _Search(cursor, question, journal, plan)
+    search = _Search(cursor, question, journal)
     hits: list[Hit] | None = None
     if question.table.graph and not question.exact and passing > question.exact_below:
         hits = search.through_graph(passing, rows)
-    approximate = hits is not None
+    recall = None if hits is None else question.table.recall
     if hits is None:
         hits = search.exactly(passing, rows)
     about = "" if sure else " (about: by the server's statistics)"
-    return Answer(
-        hits=ready(hits),
-        milliseconds=(time.perf_counter() - begun) * 1000,
-        how=search.way + about,
-        passing=passing,
-        rows=rows,
-        mode="vector",
-        approximate=approximate,
-    )
+    return server_answer(hits, journal, how=search.way + about, passing=passing, rows=rows, recall=recall, begun=begun)
+
+
+def measured_recall(cursor: psycopg.Cursor[tuple[Any, ...]], table: Table) -> float:
+    """Measure which share of the ten nearest of some stored rows the graph finds.
+
+    Args:
+        cursor: A binary cursor in a transaction.
+        table: The collection.
+
+    Returns:
+        Between 0 and 1.
+    """
+    # The order by a digest is as good as random, and the same each time.
+    sample = f"select id, vector from {quoted(table.name)} order by md5(id) limit {MEASURED_ROWS}"  # noqa: S608 - quoted
+    asked = cursor.execute(sample.encode(), ()).fetchall()
+    found, true = [], []
+    for _, vector in asked:
+        query = checked_search(vector, MEASURED_NEIGHBOURS, table.dimension)[0]
+        question = Question(table, query, MEASURED_NEIGHBOURS, NO_FILTER, exact=False, exact_below=1)
+        true.append(_Search(cursor, question, Journal()).exactly(0, 0))
+        rows = len(true[-1])
+        found.append(_Search(cursor, question, Journal()).through_graph(rows, rows) or [])
+    return found_share(found, true, [row[0] for row in asked])
 
 
 class _Search:
     """The two ways, and what is said about them."""
 
-    def __init__(
-        self, cursor: psycopg.Cursor[tuple[Any, ...]], question: Question, journal: Journal, plan: list[str] | None
-    ) -> None:
-        self.cursor, self.question, self.journal, self.plan = cursor, question, journal, plan
+    def __init__(self, cursor: psycopg.Cursor[tuple[Any, ...]], question: Question, journal: Journal) -> None:
+        self.cursor, self.question, self.journal = cursor, question, journal
         self.way = ""
         self._remedy = ""
 
@@ -163,7 +180,7 @@ class _Search:
         # Without these the server may choose to sort a scan of everything instead, or not, from one day to the next.
         self.cursor.execute("set local enable_sort = off")
         self.cursor.execute("set local enable_seqscan = off")
-        with self.journal.step(f"graph: {remedy}"):
+        with self.journal.step("graph"):
             found = self._fetch(number, order="vector <#> %s")
         self.cursor.execute("set local enable_sort = on")
         self.cursor.execute("set local enable_seqscan = on")
@@ -197,9 +214,10 @@ class _Search:
         )
         values = [*condition.values, SentVector(self.question.query)]
         found = self.cursor.execute(statement.encode(), values).fetchall()
-        if self.plan is not None:
+        self.journal.cost.vectors += len(found)
+        if self.journal.plan is not None:
             explained = self.cursor.execute(f"explain (analyze, timing off) {statement}".encode(), values)
-            self.plan[:] = [_without_vector(str(line[0])) for line in explained]
+            self.journal.plan[:] = [_without_vector(str(line[0])) for line in explained]
         vectors = np.array([row[2] for row in found], dtype=np.float32).reshape(len(found), table.dimension)
         attributes = [dict(zip(table.schema.names, row[3:], strict=True)) for row in found]
         return Candidates([row[0] for row in found], [row[1] for row in found], attributes, vectors)
