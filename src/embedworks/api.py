@@ -23,10 +23,22 @@ if TYPE_CHECKING:
     from embedworks.encoders.engine import EncodeReport
     from embedworks.evaluation import Comparison, Result
     from embedworks.foundation.protocols import Encoder
-    from embedworks.index import Answer, Index
+    from embedworks.index import Answer, Explanation, Index
     from embedworks.methods import MethodCard, Report
 
-__all__ = ["compare", "encode", "evaluate", "fit", "index", "load", "methods", "reproduce", "search", "serve"]
+__all__ = [
+    "compare",
+    "encode",
+    "evaluate",
+    "explain",
+    "fit",
+    "index",
+    "load",
+    "methods",
+    "reproduce",
+    "search",
+    "serve",
+]
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Overflow = Literal["truncate", "chunk", "error"]
@@ -118,6 +130,7 @@ def index(
     *,
     model: Encoder | str | Path = "minilm",
     out: str | Path,
+    vectors: NDArray[np.floating] | str | Path | None = None,
     progress: bool = False,
 ) -> Index:
     """Build a search index of items on disk.
@@ -126,12 +139,17 @@ def index(
         items: A corpus, or the path of a file with columns ``id``, ``text`` and any attributes.
         model: The encoder that makes the vectors, or what :func:`load` takes.
         out: Directory of the index; must not exist.
+        vectors: The items' vectors by that model, if they are there already: an array or an .npy file of shape
+            (items, d), in the order of the items.
         progress: Whether to show progress on standard error.
 
     Returns:
         The open index.
+
+    Raises:
+        InputError: Something stands at ``out``, or items and vectors do not fit.
     """
-    from embedworks.data import Corpus
+    from embedworks.data import Corpus, read_vectors
     from embedworks.evaluation.encoding import encode_items
     from embedworks.index import build_index
 
@@ -139,9 +157,12 @@ def index(
     target = Path(out)
     if target.exists():
         raise InputError("exists already", where=str(target), mend="choose another --out, or remove it first")
-    encoder = load(model) if isinstance(model, str | Path) else model
-    vectors = encode_items(encoder, corpus.texts, role="document", progress=progress)
-    return build_index(corpus, vectors, target, model=_reference(model))
+    if vectors is None:
+        encoder = load(model) if isinstance(model, str | Path) else model
+        rows = encode_items(encoder, corpus.texts, role="document", progress=progress)
+    else:
+        rows = read_vectors(vectors) if isinstance(vectors, str | Path) else vectors
+    return build_index(corpus, rows, target, model=_reference(model), progress=progress)
 
 
 def search(
@@ -166,16 +187,48 @@ def search(
     Returns:
         The hits, how they were found, and the milliseconds it took.
     """
+    opened, vector = _opened_with_query(target, text, mode=mode, model=model)
+    return opened.search(vector, text=None if mode == "vector" else text, k=k, where=where, mode=mode)
+
+
+def explain(
+    target: Index | str | Path,
+    text: str,
+    *,
+    k: int = 10,
+    where: str | None = None,
+    mode: Mode = "hybrid",
+    model: Encoder | str | Path | None = None,
+) -> Explanation:
+    """Search, and say how: the plan, the selectivity, what was compared, and the milliseconds of each step.
+
+    Args:
+        target: An open index, or its directory.
+        text: The query.
+        k: Number of hits wanted.
+        where: A filter in SQL form over the attributes.
+        mode: ``vector``, ``lexical`` or ``hybrid``.
+        model: The encoder for the query; by default the one the index was built with.
+
+    Returns:
+        The explanation, with the answer in it.
+    """
+    opened, vector = _opened_with_query(target, text, mode=mode, model=model)
+    return opened.explain(vector, text=None if mode == "vector" else text, k=k, where=where, mode=mode)
+
+
+def _opened_with_query(
+    target: Index | str | Path, text: str, *, mode: Mode, model: Encoder | str | Path | None
+) -> tuple[Index, NDArray[np.float32] | None]:
     from embedworks.evaluation.encoding import encode_items
     from embedworks.index import Index
 
     opened = Index.open(Path(target)) if isinstance(target, str | Path) else target
-    vector = None
-    if mode != "lexical":
-        encoder = index_encoder(opened) if model is None else model
-        encoder = load(encoder) if isinstance(encoder, str | Path) else encoder
-        vector = encode_items(encoder, [text], role="query")[0]
-    return opened.search(vector, text=None if mode == "vector" else text, k=k, where=where, mode=mode)
+    if mode == "lexical":
+        return opened, None
+    encoder = index_encoder(opened) if model is None else model
+    encoder = load(encoder) if isinstance(encoder, str | Path) else encoder
+    return opened, encode_items(encoder, [text], role="query")[0]
 
 
 def evaluate(

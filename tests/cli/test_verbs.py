@@ -114,3 +114,30 @@ def test_help_stays_quick() -> None:
     start = time.perf_counter()
     subprocess.run([sys.executable, "-m", "embedworks", "--help"], capture_output=True, check=True)
     assert time.perf_counter() - start < 4
+
+
+def test_vectors_that_are_there_are_indexed_and_a_search_explains_itself(run, items_file: Path, tmp_path: Path) -> None:
+    made = _document(run("encode", "minilm", items_file, "--out", tmp_path / "vectors.npy", "--json", "-"))
+    np.save(tmp_path / "half.npy", np.load(tmp_path / "vectors.npy").astype(np.float16))
+    built = _document(
+        run("index", items_file, "--vectors", tmp_path / "half.npy", "--out", tmp_path / "my.index", "--json", "-")
+    )
+    assert built["items"] == made["texts"] == 60
+    question = ("search", tmp_path / "my.index", "read a file", "--where", "words > 50", "-k", "5", "--explain")
+    answer = _document(run(*question, "--json", "-"))
+    assert answer["hits"][0]["id"].startswith("files-")
+    explained = answer["explanation"]
+    assert explained["selectivity"]["true"] == explained["selectivity"]["estimated"] == answer["passing"] / 60
+    assert explained["compared"]["vectors"] > 0
+    assert {"filter", "terms", "scan", "fusion"} <= set(explained["milliseconds"])
+    shown = run(*question).out
+    assert "selectivity" in shown
+    assert "recall       exact" in shown
+
+
+def test_vectors_of_another_number_are_refused(run, items_file: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "few.npy", np.ones((3, 384), dtype=np.float32))
+    refused = run("index", items_file, "--vectors", tmp_path / "few.npy", "--out", tmp_path / "my.index")
+    assert refused.code == 2
+    assert "one vector a row" in refused.err
+    assert not (tmp_path / "my.index").exists()

@@ -21,6 +21,8 @@ def answer_document(text: str, where: str | None, answer: Answer) -> dict[str, A
         "milliseconds": round(answer.milliseconds, 3),
         "how": answer.how,
         "passing": answer.passing,
+        "approximate": answer.approximate,
+        "recall": answer.recall,
         "hits": [
             {
                 "id": hit.id,

@@ -14,18 +14,26 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def index(items: tyro.conf.Positional[Path], *, out: Path, model: str = "minilm", json: JsonTarget = None) -> None:
+def index(
+    items: tyro.conf.Positional[Path],
+    *,
+    out: Path,
+    model: str = "minilm",
+    vectors: Path | None = None,
+    json: JsonTarget = None,
+) -> None:
     """Build a search index of items on disk.
 
     Args:
         items: File with columns id and text, and any attributes; Parquet, CSV, JSONL or Arrow.
         out: Directory of the index; must not exist.
         model: minilm, the directory of a model, or a Hugging Face id.
+        vectors: The items' vectors by that model, if they are there already: an .npy file, a row an item, same order.
         json: Where to write a summary as JSON; - is standard output.
     """
     from embedworks import api
 
-    built = api.index(items, model=model, out=out, progress=True)
+    built = api.index(items, model=model, out=out, vectors=vectors, progress=True)
     attributes = {field.name: str(field.type) for field in built.schema}
     document = {"index": str(out), "items": len(built), "dimension": built.dimension, "attributes": attributes}
 

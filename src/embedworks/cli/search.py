@@ -23,6 +23,7 @@ def search(
     k: HitCount = 10,
     mode: Mode = "hybrid",
     model: str | None = None,
+    explain: bool = False,
     json: JsonTarget = None,
 ) -> None:
     """Search an index by meaning, by words, or by both, under a filter.
@@ -34,13 +35,24 @@ def search(
         k: Number of hits wanted.
         mode: vector searches by meaning, lexical by words, hybrid by both.
         model: Encoder for the query; by default the one the index was built with.
+        explain: Say how it was found: plan, selectivity, what was compared, milliseconds by step.
         json: Where to write the answer as JSON; - is standard output.
     """
     from embedworks import api
 
-    answer = api.search(index, text, k=k, where=where, mode=mode, model=model)
+    explanation = None
+    if explain:
+        explanation = api.explain(index, text, k=k, where=where, mode=mode, model=model)
+        answer = explanation.answer
+    else:
+        answer = api.search(index, text, k=k, where=where, mode=mode, model=model)
+    document = answer_document(text, where, answer)
+    if explanation is not None:
+        document["explanation"] = explanation.to_dict()
 
     def render(console: Console) -> None:
         render_answer(console, text, where, answer)
+        if explanation is not None:
+            console.print(str(explanation), highlight=False, markup=False)
 
-    emit(answer_document(text, where, answer), json_target=json, render=render)
+    emit(document, json_target=json, render=render)

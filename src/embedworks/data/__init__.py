@@ -28,6 +28,7 @@ from embedworks.data.retrieval_formats import (
     write_trec_qrels,
     write_trec_run,
 )
+from embedworks.data.vectors import read_vectors
 
 __all__ = [
     "CATALOGUE",
@@ -54,6 +55,7 @@ __all__ = [
     "read_table",
     "read_trec_qrels",
     "read_trec_run",
+    "read_vectors",
     "standard_library",
     "write_trec_qrels",
     "write_trec_run",
