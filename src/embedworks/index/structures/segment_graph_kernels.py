@@ -139,6 +139,33 @@ def link(vectors, source, target, between, live, live_distances, counts, rows, d
 
 
 @compiled
+def record(source, position, kept, count, looked_at, looked, dropped, lost):  # type: ignore[no-untyped-def]
+    """Write down the edges that :func:`link` dropped.
+
+    Args:
+        source: The position whose list was chosen anew.
+        position: The one just inserted; where it was not let in, it had no life that could end.
+        kept: Neighbours of the source now, int32, a subsequence of those looked at.
+        count: How many of them.
+        looked_at: Candidates that were looked at, int32.
+        looked: How many of them.
+        dropped: int32, shape (room, 3): source, target, position that ended the edge.
+        lost: Filled rows of ``dropped``.
+
+    Returns:
+        The rows filled then.
+    """
+    stays = 0
+    for index in range(looked):
+        if stays < count and kept[stays] == looked_at[index]:
+            stays += 1
+        elif looked_at[index] != position:
+            dropped[lost, 0], dropped[lost, 1], dropped[lost, 2] = source, looked_at[index], position
+            lost += 1
+    return lost
+
+
+@compiled
 def search_live(vectors, identity, firsts, live, counts, known, rows, distances, expanded, visited, block):  # type: ignore[no-untyped-def]
     """Find the neighbours of position ``known`` among the positions before it, in the growing graph.
 

@@ -35,6 +35,7 @@ from embedworks.index.structures.segment_graph_kernels import (
     edge_lists,
     entries,
     link,
+    record,
     search_live,
 )
 from embedworks.index.structures.structure import Arrays, Counters, Vectors, checked_vectors
@@ -229,13 +230,7 @@ def _insert(vectors, identity, firsts, live, live_distances, counts, start, stop
                 vectors, source, position, chosen_distances[place], live, live_distances, counts, others,
                 others_distances, unused,
             )  # fmt: skip
-            stays = 0  # the kept ones are a subsequence of those looked at
-            for index in range(looked):
-                if stays < counts[source] and live[source, stays] == others[index]:
-                    stays += 1
-                elif others[index] != position:  # what was never let in has no life to end
-                    dropped[lost, 0], dropped[lost, 1], dropped[lost, 2] = source, others[index], position
-                    lost += 1
+            lost = record(source, position, live[source], counts[source], others, looked, dropped, lost)
     return dropped[:lost].copy()
 
 
