@@ -36,6 +36,8 @@ BUILDERS: dict[str, Builder] = {
     "post-filter": lambda cls, vectors, attributes: cls.build(vectors, degree=8, construction_beam=60),
     "acorn-1": lambda cls, vectors, attributes: cls.build(vectors),
     "acorn-gamma": lambda cls, vectors, attributes: cls.build(vectors),
+    "serf-1d": lambda cls, vectors, attributes: cls.build(vectors, attributes.column("number"), attribute="number"),
+    "serf-2d": lambda cls, vectors, attributes: cls.build(vectors, attributes.column("number"), attribute="number"),
     "filtered-vamana": lambda cls, vectors, attributes: cls.build(
         vectors, attributes.column("tags"), attribute="tags", degree=16, beam=60
     ),
