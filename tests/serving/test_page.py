@@ -233,8 +233,9 @@ class TestPage:
         page.keyboard.press("Tab")  # away from the box
         page.keyboard.press("/")
         assert page.evaluate("document.activeElement.id") == "query"
-        page.keyboard.type("apple")
-        page.locator(".result").first.wait_for()
+        with page.expect_response(re.compile(r"/search\?query=apple&")):  # not the answer to "appl"
+            page.keyboard.type("apple")
+        until(page, "!document.body.classList.contains('busy')")
         wait_for_meta(page, "6 entries")
         page.keyboard.press("ArrowDown")
         page.keyboard.press("ArrowDown")

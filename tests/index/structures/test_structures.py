@@ -169,7 +169,8 @@ def test_the_promises_hold(kind: str, data: st.DataObject) -> None:
     if found.exact:
         best = np.sort(exact[where.passing])[: len(found.rows)]
         np.testing.assert_allclose(found.distances, best, atol=2e-6)
-    assert found.counters.distances >= len(found.rows)
+    # equal rows may be compared once for all
+    assert found.counters.distances >= len(np.unique(vectors[found.rows], axis=0))
     assert min(found.counters.hops, found.counters.rejected) >= 0
 
 
