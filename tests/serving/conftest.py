@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date
 from pathlib import Path
 
 import httpx
@@ -14,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from embedworks.index import Index
-from embedworks.serving import ComparisonReport, Server, ServerSettings, create_app
+from embedworks.serving import ComparisonReport, PapersSettings, Server, ServerSettings, create_app
 
 DIMENSION = 32
 
@@ -88,6 +89,7 @@ class RunningServer:
     """A server in a thread, and a client for it."""
 
     def __init__(self, app: object, settings: ServerSettings, port: int = 0) -> None:
+        self.app = app
         self.server = Server(app, port=port, settings=settings)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()
@@ -119,17 +121,59 @@ def start(index: Index, encoder: WordEncoder) -> Iterator[Callable[..., RunningS
         encoder: object = encoder,
         index: object = index,
         comparison: ComparisonReport | None = None,
+        papers: PapersSettings | None = None,
         port: int = 0,
         **settings: object,
     ) -> RunningServer:
         chosen = ServerSettings(**settings)
-        running.append(RunningServer(create_app(index, encoder, settings=chosen, comparison=comparison), chosen, port))
+        app = create_app(index, encoder, settings=chosen, comparison=comparison, papers=papers)
+        running.append(RunningServer(app, chosen, port))
         return running[-1]
 
     yield start_server
     encoder.gate.set()
     for server in running:
         server.stop()
+
+
+PAPERS = {
+    "p1": (date(2026, 6, 29), "Graph networks recommend songs", ["Ada Lovelace", "Max Born"], ["cs.IR", "cs.LG"]),
+    "p2": (date(2026, 6, 29), "Graph networks recommend films", ["Ada Lovelace"], ["cs.IR"]),
+    "p3": (date(2026, 6, 30), "Robots pour tea", ["Emmy Noether"], ["cs.RO"]),
+    "p4": (date(2026, 6, 30), '<b>Bold</b> & "quoted"', [f"Author {number}" for number in range(9)], ["cs.LG"]),
+    "p5": (date(2026, 7, 1), "Graph networks predict tea", ["Max Born"], ["cs.LG"]),
+    "p6": (date(2026, 7, 1), "Songs of whales", [], ["q-bio"]),
+    "p7": (None, "A paper without a date", ["Nobody"], None),
+}
+LINKS = {"p1": "https://example.org/p1", "p2": "javascript:alert(1)"}
+
+
+def add_papers(index: Index, papers: Mapping[str, tuple[date | None, str, list[str], list[str] | None]]) -> None:
+    texts = [f"{title}. The text of {name} says more of it." for name, (_, title, _, _) in papers.items()]
+    columns = list(zip(*papers.values(), strict=True))
+    attributes = dict(zip(("date", "title", "authors", "categories"), map(list, columns), strict=True))
+    attributes["url"] = [LINKS.get(name) for name in papers]
+    index.add(list(papers), WordEncoder().encode(texts), texts=texts, attributes=attributes)
+
+
+@pytest.fixture
+def papers(tmp_path: Path) -> Index:
+    """A small index with dates, which a test may add to."""
+    index = Index.create(tmp_path / "papers.index", dimension=DIMENSION)
+    add_papers(index, PAPERS)
+    return index
+
+
+@pytest.fixture
+def add(papers: Index) -> Callable[..., None]:
+    """Add one paper as another process does: through an index opened a second time."""
+
+    def add_paper(
+        name: str, title: str, day: date = date(2026, 7, 2), categories: tuple[str, ...] = ("cs.IR",)
+    ) -> None:
+        add_papers(Index.open(papers.path), {name: (day, title, ["Grace Hopper"], list(categories))})
+
+    return add_paper
 
 
 @pytest.fixture

@@ -4,10 +4,15 @@ import { byId, element } from "./element.js";
 
 const SHOWN_VALUES = 6;
 const expanded = new Set(); // names of facets whose whole list is shown
+const DAY_MS = 86_400_000;
 let kinds = new Map(); // attribute name -> kind, as the server described it
+let dated = null; // the attribute that a chosen day is a day of
+let inHead = []; // attributes whose values are too many to choose from: a title for each entry
 
-export function describeAttributes(attributes) {
+export function describeAttributes(attributes, papers) {
   kinds = new Map(attributes.map(({ name, kind }) => [name, kind]));
+  dated = papers?.date ?? null;
+  inHead = papers ? [papers.title, papers.link].filter(Boolean) : [];
 }
 
 const column = (name) => `"${name.replaceAll('"', '""')}"`;
@@ -32,6 +37,10 @@ export function whereOf(state, { without = null } = {}) {
       parts.push(`${column(name)} ${sign} ${kinds.get(name) === "date" ? text(value) : value}`);
     }
   }
+  if (state.day !== null && dated !== null && dated !== without) {
+    const next = new Date(Date.parse(state.day) + DAY_MS).toISOString().slice(0, 10);
+    parts.push(`${column(dated)} >= ${text(state.day)} and ${column(dated)} < ${text(next)}`);
+  }
   const own = state.where.trim();
   if (own) parts.push(parts.length ? `(${own})` : own);
   return parts.join(" and ");
@@ -40,11 +49,15 @@ export function whereOf(state, { without = null } = {}) {
 export const numberOfFilters = (state) =>
   [...state.chosen.values()].reduce((sum, values) => sum + values.size, 0) +
   new Set([...state.from.keys(), ...state.to.keys()]).size +
-  (state.where.trim() ? 1 : 0);
+  (state.day !== null && dated !== null ? 1 : 0) + (state.where.trim() ? 1 : 0);
 
 /** Attributes the person has constrained: their facet is counted without their own choice. */
 export const constrained = (state) =>
-  [...kinds.keys()].filter((name) => state.chosen.get(name)?.size || state.from.has(name) || state.to.has(name));
+  [...kinds.keys()].filter((name) => state.chosen.get(name)?.size || state.from.has(name) || state.to.has(name)
+    || (state.day !== null && name === dated));
+
+/** Attributes worth a list of values. */
+export const choosable = () => [...kinds].filter(([name, kind]) => kind !== "other" && !inHead.includes(name)).map(([name]) => name);
 
 /**
  * Draw the facets anew, keeping the focus where it was. What a person changes is told as a function over the state of

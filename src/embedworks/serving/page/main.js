@@ -3,14 +3,17 @@
 import { emptyState, readAddress, writeAddress } from "./address.js";
 import { drawComparison } from "./comparison.js";
 import { byId, count, element } from "./element.js";
-import { constrained, describeAttributes, drawFacets, numberOfFilters, whereOf } from "./filters.js";
-import { drawProfile, drawResults } from "./results.js";
+import { choosable, constrained, describeAttributes, drawFacets, numberOfFilters, whereOf } from "./filters.js";
+import { counted, dayHeads, describePapers, drawHead, fetchPapers } from "./papers.js";
+import { describeResults, drawProfile, drawResults, nameOf } from "./results.js";
+import { describeSaved, drawDigestHead, fetchDigest, prepareSaving, refreshSaved } from "./saved.js";
 import { ask } from "./server.js";
 import { clearTrouble, showTrouble } from "./trouble.js";
 
 const TYPING_PAUSE_MS = 25; // after the last key; a search takes about as long, and stale ones are aborted
 const ANNOUNCE_PAUSE_MS = 700; // a screen reader hears the count once a person stops typing
 const PAGE = 10;
+const PAGE_OF_PAPERS = 20;
 const MOST = 100;
 
 let state = readAddress();
@@ -37,19 +40,25 @@ async function run({ focusFirst = false } = {}) {
       drawAbout();
       drawState();
     }
-    if (state.like !== null || state.query.trim() !== "") {
-      document.body.classList.add("busy");
+    document.body.classList.add("busy");
+    if (state.saved !== null && about.papers?.saving) {
+      drawDigest(await fetchDigest(state.saved, { signal: mine.signal }));
+    } else if (state.like !== null || state.query.trim() !== "") {
       drawAnswer(await ask(...request(), { signal: mine.signal }));
-      if (focusFirst) titles()[0]?.focus();
+    } else if (about.papers !== null && about.entries > 0) {
+      drawPapers(await fetchPapers(state, Math.max(wanted, PAGE_OF_PAPERS), { signal: mine.signal }));
     } else {
       drawStart();
     }
+    if (focusFirst) titles()[0]?.focus();
     clearTrouble();
+    document.body.classList.remove("busy");
+    if (about.papers?.saving) await refreshSaved({ current: state.saved, open: openSaved, signal: mine.signal });
     await refreshFacets();
   } catch (error) {
     if (error.name === "AbortError") return;
     if (facetsOf === null && error.parameter === "where") await drawUnfilteredFacets();
-    showTrouble(error, { again: run, dropFilters, focusQuery: leaveLike });
+    showTrouble(error, { again: run, dropFilters, focusQuery: error.code === "no_such_search" ? goHome : leaveLike });
   } finally {
     if (search === mine) document.body.classList.remove("busy");
   }
@@ -71,7 +80,7 @@ async function refreshFacets() {
   const filtered = (expression) => (expression ? [["where", expression]] : []);
   const own = constrained(state);
   const [common, ...single] = await Promise.all([
-    ask("facets", filtered(where), { signal }),
+    ask("facets", [...choosable().map((name) => ["name", name]), ...filtered(where)], { signal }),
     ...own.map((name) => ask("facets", [["name", name], ...filtered(whereOf(state, { without: name }))], { signal })),
   ]);
   const replaced = new Map(single.flatMap((answer) => answer.facets).map((facet) => [facet.name, facet]));
@@ -92,7 +101,10 @@ async function drawUnfilteredFacets() {
 // ---- drawing ------------------------------------------------------------------------------------------------------
 
 function drawAbout() {
-  describeAttributes(about.attributes);
+  describeAttributes(about.attributes, about.papers);
+  describePapers(about.papers);
+  describeResults(about.papers);
+  describeSaved(about.papers);
   drawComparison(about.comparison);
   byId("collection").textContent = about.title === "embedworks" ? "" : about.title;
   document.title = about.title;
@@ -101,7 +113,7 @@ function drawAbout() {
     element("span", {}, `${about.model}, ${about.dimension} dimensions`),
     element("span", {}, "API: ", element("code", {}, "/search"), " and ", element("code", {}, "/v1/embeddings")));
   const wide = matchMedia("(min-width: 60rem)");
-  byId("filters").open = wide.matches;
+  byId("filters").open = byId("saved").open = wide.matches;
   document.body.classList.toggle("no-filters", about.attributes.length === 0);
 }
 
@@ -114,18 +126,20 @@ function drawState() {
     radio.disabled = state.like !== null;
   }
   byId("like").hidden = state.like === null;
-  byId("like-id").textContent = state.like ?? "";
+  byId("like-id").textContent = state.like === null ? "" : nameOf(state.like);
+  byId("save-search").hidden = !about?.papers?.saving || state.like !== null || state.saved !== null;
+  byId("save-search").textContent = state.query.trim() || numberOfFilters(state) ? "Save this search" : "Save: all that is new";
   const number = numberOfFilters(state);
   byId("filter-count").hidden = byId("clear-filters").hidden = byId("composed").hidden = number === 0;
   byId("filter-count").textContent = String(number);
   byId("composed-where").textContent = whereOf(state);
 }
 
-function drawAnswer(answer) {
+function drawAnswer(answer, { heads, most = MOST } = {}) {
   const { hits } = answer;
   const placed = titles().indexOf(document.activeElement);
-  byId("start").hidden = true;
-  drawResults(hits, { onLike: like });
+  for (const id of ["start", "papers-head", "digest-head"]) byId(id).hidden = true;
+  drawResults(hits, { onLike: like, heads });
   if (placed >= 0) titles()[Math.min(placed, hits.length - 1)]?.focus({ preventScroll: true });
   const passing = answer.passing === about.entries ? count(about.entries, "entry", "entries")
     : `${answer.passing.toLocaleString("en")} of ${count(about.entries, "entry", "entries")}`;
@@ -134,10 +148,37 @@ function drawAnswer(answer) {
     element("span", {}, passing),
     element("span", {}, `${answer.milliseconds.toFixed(0)} ms`),
     element("span", { class: "how" }, answer.how));
-  byId("more").hidden = hits.length < wanted || wanted >= MOST || answer.passing <= hits.length;
+  byId("more").hidden = hits.length < wanted || wanted >= most || answer.passing <= hits.length;
   byId("nothing").hidden = hits.length > 0;
   if (hits.length === 0) drawNothing();
   announce(hits.length === 0 ? "No results" : `${count(hits.length, "result")} shown, of ${passing}`);
+}
+
+function drawPapers(answer) {
+  const newest = state.order === "newest";
+  wanted = Math.max(wanted, PAGE_OF_PAPERS);
+  drawAnswer(answer, { heads: dayHeads(answer.hits, state, goToDay), most: newest ? Infinity : MOST });
+  byId("meta").hidden = true;
+  drawHead(state, answer, about.title, goToDay);
+  if (about.comparison) {
+    for (const id of ["start-title", "start-lead", "start-examples"]) byId(id).hidden = true;
+    byId("start").hidden = false;
+  }
+}
+
+function drawDigest(answer) {
+  drawAnswer(answer);
+  for (const id of ["meta", "more", "nothing"]) byId(id).hidden = true;
+  announce(`${counted(answer.passing)} new`);
+  drawDigestHead(answer, {
+    showAll: ({ query: text, mode, where }) => {
+      state = { ...emptyState(), query: text, mode, where };
+      query.value = text;
+      byId("where").value = where;
+      changed();
+    },
+    gone: goHome,
+  });
 }
 
 function drawNothing() {
@@ -154,8 +195,8 @@ function drawNothing() {
 
 function drawStart() {
   drawResults([], { onLike: like });
-  for (const id of ["meta", "more", "nothing"]) byId(id).hidden = true;
-  byId("start").hidden = false;
+  for (const id of ["meta", "more", "nothing", "papers-head", "digest-head"]) byId(id).hidden = true;
+  for (const id of ["start", "start-title", "start-lead"]) byId(id).hidden = false;
   byId("start-title").textContent = about.title === "embedworks" ? "Search by meaning" : about.title;
   drawLead(about.entries);
   byId("start-examples").hidden = about.examples.length === 0;
@@ -183,30 +224,33 @@ function changed({ byTyping = false, ...options } = {}) {
   wanted = PAGE;
   writeAddress(state, { typing: byTyping });
   clearTimeout(typing);
-  if (byTyping) typing = setTimeout(run, TYPING_PAUSE_MS);
-  else run(options);
+  if (!byTyping) return run(options);
+  typing = setTimeout(run, TYPING_PAUSE_MS);
 }
 
 function changeFilters(change) {
   change(state);
+  state.saved = null;
   changed();
 }
 
 function dropFilters() {
-  state = { ...emptyState(), query: state.query, mode: state.mode, like: state.like };
+  const { query: text, mode, like: id, order } = state;
+  state = { ...emptyState(), query: text, mode, like: id, order };
   byId("where").value = "";
   changed();
 }
 
 function searchFor(text) {
   state.query = query.value = text;
-  state.like = null;
+  state.like = state.saved = null;
   changed();
   query.focus();
 }
 
 function like(id) {
   state.like = id;
+  state.saved = null;
   scrollTo({ top: 0 });
   changed({ focusFirst: true });
 }
@@ -218,6 +262,19 @@ function leaveLike() {
   if (changing) changed();
 }
 
+function goToDay(day) {
+  state.day = day;
+  scrollTo({ top: 0 });
+  changed();
+}
+
+function openSaved(key) {
+  state = { ...emptyState(), mode: state.mode, saved: key };
+  query.value = byId("where").value = "";
+  scrollTo({ top: 0 });
+  changed();
+}
+
 function chooseMode(mode) {
   state.mode = mode;
   changed();
@@ -227,7 +284,7 @@ function chooseMode(mode) {
 
 query.addEventListener("input", () => {
   state.query = query.value;
-  state.like = null;
+  state.like = state.saved = null;
   changed({ byTyping: true });
 });
 
@@ -240,9 +297,20 @@ for (const radio of document.querySelectorAll("[name=mode]")) {
   radio.addEventListener("change", () => chooseMode(radio.value));
 }
 
+for (const radio of document.querySelectorAll("[name=order]")) {
+  radio.addEventListener("change", () => {
+    state.order = radio.value;
+    changed();
+  });
+}
+
+prepareSaving({
+  describe: () => ({ query: state.query.trim(), mode: state.mode, where: whereOf({ ...state, day: null }) }),
+  saved: ({ key }) => openSaved(key),
+});
+
 byId("where").addEventListener("change", (event) => {
-  state.where = event.target.value;
-  changed();
+  changeFilters((now) => { now.where = event.target.value; });
 });
 
 byId("clear-filters").addEventListener("click", dropFilters);
@@ -250,7 +318,8 @@ byId("leave-like").addEventListener("click", leaveLike);
 
 byId("more").addEventListener("click", async () => {
   const first = titles().length;
-  wanted = Math.min(wanted + PAGE, MOST);
+  const papers = !byId("papers-head").hidden;
+  wanted = papers && state.order === "newest" ? wanted + PAGE_OF_PAPERS : Math.min(wanted + PAGE, MOST);
   await run();
   titles()[first]?.focus({ preventScroll: true });
 });
@@ -264,11 +333,11 @@ byId("home-link").addEventListener("click", (event) => {
 function goHome() {
   state = { ...emptyState(), mode: state.mode };
   query.value = byId("where").value = "";
-  changed();
+  return changed();
 }
 
-byId("comparison-link").addEventListener("click", () => {
-  goHome();
+byId("comparison-link").addEventListener("click", async () => {
+  await goHome();
   byId("comparison").scrollIntoView({ block: "start" });
   byId("comparison").focus({ preventScroll: true });
 });
@@ -312,6 +381,8 @@ function escape(event, target, place) {
   const open = place >= 0 && titles()[place].closest(".result.open");
   if (open) {
     open.show(false);
+  } else if (state.saved !== null) {
+    goHome();
   } else if (state.like !== null) {
     leaveLike();
   } else if (target !== query && state.query) {

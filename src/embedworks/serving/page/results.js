@@ -4,16 +4,28 @@ import { byId, element, marked } from "./element.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const LEAST_SPAN = 0.15; // of the top score: hits nearly as near as each other are not drawn far apart
+const FIRST_AUTHORS = 6;
 let scores = [];
+let papers = null; // which attributes are title, authors and so on, where entries have a date
+const named = new Map(); // id -> title, of what was drawn
 
-export function drawResults(hits, { onLike }) {
+export function describeResults(described) {
+  papers = described;
+}
+
+/** What to call an entry whose id is known. */
+export const nameOf = (id) => named.get(id) ?? id;
+
+/** @param {{onLike: (id: string) => void, heads?: Map<number, Node>}} options  heads: headings before results, by place */
+export function drawResults(hits, { onLike, heads = new Map() }) {
   scores = hits.map((hit) => hit.score);
   const line = document.createElementNS(SVG, "svg");
   line.setAttribute("class", "profile");
   line.setAttribute("aria-hidden", "true");
   line.append(document.createElementNS(SVG, "polyline"));
   const list = byId("results");
-  list.replaceChildren(...hits.map((hit, place) => result(hit, place, onLike)));
+  list.replaceChildren(...hits.flatMap((hit, place) =>
+    [heads.get(place), result(hit, place, onLike)].filter(Boolean)));
   byId("result-area").querySelector(".profile")?.remove();
   byId("result-area").prepend(line);
   drawProfile();
@@ -40,19 +52,20 @@ function result(hit, place, onLike) {
   const title = element("button", {
     type: "button", class: "title", "aria-expanded": "false", "aria-controls": body,
     onclick: () => toggle(item),
-  }, ...titleParts(hit.id));
+  }, ...titleOf(hit));
+  const link = papers?.link && webLink(hit.attributes[papers.link]);
   const text = element("div", { class: "text", id: body }, snippet(hit));
-  const item = element("li", { class: "result" },
-    element("div", { class: "margin" },
-      element("span", { class: "score", title: "score" }, hit.score.toFixed(3)),
-      element("span", { class: "track", "aria-hidden": "true" }, element("span", { class: "dot" }))),
+  const item = element("li", { class: papers?.title ? "result paper" : "result" },
+    margin(hit),
     element("div", { class: "content" },
       element("h3", {}, title),
+      authors(hit),
       text,
       element("div", { class: "foot" },
-        element("ul", { class: "chips", "aria-label": "Attributes" }, ...chips(hit.attributes)),
+        element("ul", { class: "chips", "aria-label": "Attributes" }, ...chips(hit)),
+        link && element("a", { class: "plain", href: link, target: "_blank", rel: "noopener noreferrer" }, "Open it"),
         element("button", {
-          type: "button", class: "plain like-button", "aria-label": `More like ${hit.id}`, onclick: () => onLike(hit.id),
+          type: "button", class: "plain like-button", "aria-label": `More like ${nameOf(hit.id)}`, onclick: () => onLike(hit.id),
         }, "More like this"))));
   item.like = () => onLike(hit.id);
   item.show = (open) => {
@@ -66,6 +79,36 @@ function result(hit, place, onLike) {
 
 function toggle(item) {
   item.show(item.querySelector(".title").getAttribute("aria-expanded") !== "true");
+}
+
+/** The score and its dot, or the first category where nothing was scored. */
+function margin(hit) {
+  if (hit.score !== null) {
+    return element("div", { class: "margin" },
+      element("span", { class: "score", title: "score" }, hit.score.toFixed(3)),
+      element("span", { class: "track", "aria-hidden": "true" }, element("span", { class: "dot" })));
+  }
+  const first = papers?.categories && listed(hit.attributes[papers.categories])[0];
+  return element("div", { class: "margin" }, first && element("span", { class: "score", "aria-hidden": "true" }, first));
+}
+
+function titleOf(hit) {
+  const title = papers?.title && hit.attributes[papers.title];
+  if (!title) return titleParts(hit.id);
+  named.set(hit.id, title);
+  return [element("span", {}, title)];
+}
+
+const listed = (value) => (Array.isArray(value) ? value : value ? [String(value)] : []);
+
+const webLink = (value) => (typeof value === "string" && /^https?:\/\/\S+$/i.test(value) ? value : null);
+
+function authors(hit) {
+  const names = papers?.authors ? listed(hit.attributes[papers.authors]) : [];
+  if (names.length === 0) return null;
+  const more = names.length - FIRST_AUTHORS;
+  return element("p", { class: "authors" }, names.slice(0, FIRST_AUTHORS).join(", "),
+    more > 0 && ` and ${more.toLocaleString("en")} more`);
 }
 
 /** The last part of a dotted or slashed id is what tells it from its neighbours; what leads there stands back. */
@@ -82,8 +125,20 @@ function breakable(text) {
 }
 
 function snippet(hit) {
-  const { text, highlights, cut_before: before, cut_after: after } = hit.snippet;
+  const { text, highlights, cut_before: before, cut_after: after } = withoutTitle(hit);
   return element("p", { class: "snippet" }, before && "… ", marked(text, highlights), after && " …");
+}
+
+/** A text that begins with its title does not say it twice. */
+function withoutTitle(hit) {
+  const { snippet: cut } = hit;
+  const title = papers?.title && hit.attributes[papers.title];
+  if (!title || cut.cut_before || !cut.text.startsWith(title)) return cut;
+  const characters = Array.from(cut.text);
+  let start = Array.from(title).length;
+  while (start < characters.length && /[\s.:;]/.test(characters[start])) start += 1;
+  const highlights = cut.highlights.filter(([begin]) => begin >= start).map(([begin, end]) => [begin - start, end - start]);
+  return { ...cut, text: characters.slice(start).join(""), highlights };
 }
 
 function wholeText(hit) {
@@ -94,8 +149,11 @@ function wholeText(hit) {
   return whole;
 }
 
-function* chips(attributes) {
-  for (const [name, value] of Object.entries(attributes)) {
+function* chips(hit) {
+  const elsewhere = papers ? [papers.title, papers.authors, papers.link] : [];
+  if (papers?.title) yield element("li", {}, element("span", { class: "chip-name" }, "id"), " ", hit.id);
+  for (const [name, value] of Object.entries(hit.attributes)) {
+    if (elsewhere.includes(name)) continue;
     if (value === null || (Array.isArray(value) && value.length === 0)) continue;
     const shown = Array.isArray(value) ? value.join(", ") : typeof value === "number" ? shortNumber(value) : String(value);
     yield element("li", {}, element("span", { class: "chip-name" }, name), " ", shown);

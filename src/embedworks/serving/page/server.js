@@ -28,12 +28,23 @@ export function useKey(given) {
 
 /** GET a JSON document; parameters may be a list of pairs, in which a name may come twice. */
 export async function ask(path, parameters = [], { signal } = {}) {
+  return answered(path, parameters, { signal });
+}
+
+/** Change something: POST a JSON document, or DELETE. */
+export async function send(path, body, { signal, method = "POST" } = {}) {
+  const json = method === "POST" ? { content: JSON.stringify(body), type: "application/json" } : {};
+  return answered(path, [], { signal, method, ...json });
+}
+
+async function answered(path, parameters, { signal, method = "GET", content, type }) {
   const address = new URL(path, document.baseURI);
   address.search = "";
   for (const [name, value] of parameters) address.searchParams.append(name, value);
+  const headers = { ...(key ? { authorization: `Bearer ${key}` } : {}), ...(type ? { "content-type": type } : {}) };
   let response;
   try {
-    response = await fetch(address, { signal, headers: key ? { authorization: `Bearer ${key}` } : {} });
+    response = await fetch(address, { signal, method, body: content, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ServerError({});

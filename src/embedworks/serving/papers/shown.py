@@ -163,7 +163,8 @@ class Selections:
 
     def count_new(self, search: SavedSearch, arrived: set[str]) -> int:
         """Return how many papers that pass the filter of a saved search are among those that arrived."""
-        return len(self._index.listing().rows(search.where or None, among=arrived)) if arrived else 0
+        rows = self._index.listing().rows(search.where or None, among=arrived or None)
+        return len(rows) if arrived else 0
 
     def lately(self, search: SavedSearch, vector: NDArray[np.float32] | None) -> Shown:
         """Return what the feed of a saved search holds: of the last days, and newest first.
