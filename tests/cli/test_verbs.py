@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,10 @@ def test_data_lists_and_verifies(run, data_folder: Path) -> None:
     names = [entry["name"] for entry in _document(run("data", "--json", "-"))["data_sets"]]
     assert {"stsb-en", "sts12-16", "banking77", "cranfield", "dbpedia-entity-5k"} <= set(names)
     assert _document(run("data", "stsb-en", "--json", "-"))["parts"] == {"train": 5749, "dev": 1500, "test": 1379}
+
+
+def test_version(run) -> None:
+    assert run("--version").out == f"embedworks {version('embedworks')}\n"
 
 
 def test_help_of_every_verb(run) -> None:

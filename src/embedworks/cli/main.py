@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from embedworks import __version__
 from embedworks.cli.bench import bench
 from embedworks.cli.compare import compare
 from embedworks.cli.data import data
@@ -52,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given == ["--version"]:
+        sys.stdout.write(f"embedworks {__version__}\n")
+        return
     try:
         _dispatch(given)
     except EmbedworksError as error:
