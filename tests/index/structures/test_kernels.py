@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 import threading
+from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +15,7 @@ from hypothesis import strategies as st
 
 from embedworks.foundation import InputError
 from embedworks.foundation.randomness import random_generator
-from embedworks.index.structures.kernels import distance, dot, insert, pop, prune, push
+from embedworks.index.structures.kernels import compiled, distance, dot, insert, pop, prune, push
 from embedworks.index.structures.workspace import Workspace, checked_query, fixed
 
 # Few values, so that most distances tie.
@@ -147,3 +151,27 @@ def test_bad_queries_are_refused(query: np.ndarray, k: int, message: str) -> Non
 
 def test_a_query_of_any_float_type_is_taken() -> None:
     assert checked_query(np.full(4, 0.5, dtype=np.float64), 4, 1).dtype == np.float32
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_without_a_place_for_compiled_code_it_is_compiled_anew(
+    writable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # A file stands where the directory would be made: that holds for the root user too, whom no permission stops.
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    source = tmp_path / "doubling.py"
+    source.write_text("def twice(number):\n    return 2 * number\n", encoding="utf-8")
+    if not writable:
+        (tmp_path / "__pycache__").touch()
+    spec = importlib.util.spec_from_file_location("doubling", source)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with caplog.at_level(logging.INFO):
+        twice = compiled(module.twice)
+    assert twice(21) == 42
+    assert bool(list(tmp_path.glob("__pycache__/*.nbc"))) == writable
+    assert ("compiled code is not kept" in caplog.text) == (not writable)

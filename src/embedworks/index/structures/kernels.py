@@ -7,13 +7,35 @@ so that a search has one answer.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numba import njit
 
-compiled = njit(cache=True, nogil=True, boundscheck=False)
-"""For code whose order of floating-point operations matters."""
-compiled_fast = njit(cache=True, nogil=True, boundscheck=False, fastmath={"reassoc", "contract", "nsz", "arcp"})
-"""For sums that may be reordered, so that they use the processor's vector units."""
+_logger = logging.getLogger(__name__)
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile a function whose order of floating-point operations matters."""
+    return _compiled(function, fastmath=False)
+
+
+def compiled_fast(function: Callable[..., Any]) -> Any:
+    """Compile sums that may be reordered, so that they use the processor's vector units."""
+    return _compiled(function, fastmath={"reassoc", "contract", "nsz", "arcp"})
+
+
+def _compiled(function: Callable[..., Any], *, fastmath: bool | set[str]) -> Any:
+    settings: dict[str, Any] = {"nogil": True, "boundscheck": False, "fastmath": fastmath}
+    try:
+        return njit(cache=True, **settings)(function)
+    except RuntimeError as error:
+        # Numba keeps compiled code beside the source or in the person's cache directory, and refuses to go on where it
+        # can write to neither. Nothing is compiled before the first call, so nothing else ends here.
+        _logger.info("compiled code is not kept for the next start: %s", error)
+        return njit(**settings)(function)
 
 
 @compiled_fast
