@@ -136,3 +136,13 @@ def test_questions_that_do_not_fit_the_attribute_are_refused() -> None:
     for mask in (np.ones(2, dtype=np.bool_), np.ones(1, dtype=np.int8)):
         with pytest.raises(InputError, match="the mask is"):
             attributes.arbitrary(mask)
+
+
+def test_infinite_numbers_lie_in_ranges_that_reach_them() -> None:
+    attributes = Attributes(pa.table({"number": [np.inf, 2.0, None, -np.inf]}))
+    column = attributes.column("number")
+    assert isinstance(column, NumberColumn)
+    for low, high, rows in ((-np.inf, np.inf, [0, 1, 3]), (0, np.inf, [0, 1]), (-np.inf, 2, [1, 3]), (3, 9, [])):
+        left, right = column.positions(low, high)
+        assert sorted(column.order[left:right]) == rows
+        assert attributes.range("number", low=low, high=high).passing.tolist() == rows

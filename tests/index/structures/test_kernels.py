@@ -167,7 +167,8 @@ def test_without_a_place_for_compiled_code_it_is_compiled_anew(
     if not writable:
         (tmp_path / "__pycache__").touch()
     spec = importlib.util.spec_from_file_location("doubling", source)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     with caplog.at_level(logging.INFO):

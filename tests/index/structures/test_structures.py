@@ -255,3 +255,15 @@ def test_bad_vectors_are_refused(kind: str) -> None:
     for bad in (vectors * 2, np.full_like(vectors, np.nan), vectors[:0], vectors[0]):
         with pytest.raises(InputError, match="vectors"):
             build(kind, bad, attributes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bad_queries_are_refused(kind: str) -> None:
+    structure = built(kind, "clustered")
+    where, query = data_sets()["clustered"][1].everything(), structure.vectors[0]
+    for bad in (query * 2, np.full_like(query, np.nan), query[:-1], query[None]):
+        with pytest.raises(InputError, match="query"):
+            structure.search(bad, 3, where, beam=10)
+    with pytest.raises(InputError, match="k is 0"):
+        structure.search(query, 0, where, beam=10)
+    assert structure.search(query.astype(np.float64), 3, where, beam=10).rows[0] == 0

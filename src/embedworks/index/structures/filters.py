@@ -156,7 +156,7 @@ class NumberColumn:
 
     def positions(self, low: float, high: float) -> tuple[int, int]:
         """Return the half-open interval of positions in :attr:`order` whose values lie in [low, high]."""
-        known = int(np.isfinite(self.ordered).sum())
+        known = len(self.ordered) - int(np.isnan(self.ordered).sum())  # infinite values are values
         left = int(np.searchsorted(self.ordered[:known], low, side="left"))
         right = int(np.searchsorted(self.ordered[:known], high, side="right"))
         return left, max(left, right)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,7 @@ from embedworks.foundation import InputError
 from embedworks.index.structures.filters import Everything, NumberColumn, Range, RowFilter
 from embedworks.index.structures.prefilter import scan
 from embedworks.index.structures.structure import Arrays, Counters, Found, Structure, Vectors
-
-Kind = TypeVar("Kind", bound=np.generic)
+from embedworks.index.structures.workspace import checked_query, fixed
 
 CHUNK = 256
 """Positions inserted by one call of a compiled builder: few calls, small buffers, and a build that can be stopped."""
@@ -43,10 +42,10 @@ class SegmentGraph(Structure):
     def __init__(
         self, vectors: Vectors, attribute: str, order: NDArray[np.int32], ordered: NDArray[np.float64]
     ) -> None:
-        super().__init__(frozen(vectors))
+        super().__init__(fixed(vectors))
         self.attribute = attribute
-        self.order = frozen(order)
-        self.ordered = frozen(ordered)
+        self.order = fixed(order)
+        self.ordered = fixed(ordered)
 
     @property
     def known(self) -> int:
@@ -70,7 +69,7 @@ class SegmentGraph(Structure):
     def search(self, query: Vectors, k: int, where: RowFilter, *, beam: int) -> Found:
         """Find the k nearest rows that pass; see :meth:`Structure.search`."""
         self.refuse_unsupported(where)
-        query = np.array(query, dtype=np.float32)  # a copy, so that the kernels see one type whatever comes in
+        query = checked_query(query, self.vectors.shape[1], k)
         left, right = self.interval(where)
         beam = max(beam, k)
         exact = right - left <= beam
@@ -105,13 +104,6 @@ class SegmentGraph(Structure):
         self, query: Vectors, rows: NDArray[np.int32], k: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         return scan(self.vectors, query, rows.astype(np.int64), min(k, len(rows)))
-
-
-def frozen(array: NDArray[Kind]) -> NDArray[Kind]:
-    """Return a view that cannot be written, as mapped files cannot: kernels are compiled for one of both alone."""
-    view = np.asarray(array).view()
-    view.flags.writeable = False
-    return view
 
 
 def attribute_order(

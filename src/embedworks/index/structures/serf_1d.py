@@ -27,7 +27,6 @@ from embedworks.index.structures.segment_graph import (
     attribute_order,
     check_settings,
     chunks,
-    frozen,
 )
 from embedworks.index.structures.segment_graph_kernels import (
     choose,
@@ -39,6 +38,7 @@ from embedworks.index.structures.segment_graph_kernels import (
     search_live,
 )
 from embedworks.index.structures.structure import Arrays, Counters, Vectors, checked_vectors
+from embedworks.index.structures.workspace import fixed
 
 
 class SegmentGraph1D(SegmentGraph):
@@ -63,11 +63,11 @@ class SegmentGraph1D(SegmentGraph):
     def __init__(self, vectors: Vectors, graph: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> None:
         super().__init__(vectors, facts["attribute"], graph["order"], graph["ordered"])
         self._facts = dict(facts)
-        self._starts = frozen(graph["edge_starts"])
-        self._targets = frozen(graph["edge_targets"])
-        self._ends = frozen(graph["edge_ends"])
-        self._firsts = frozen(graph["equal_first"])
-        self._nexts = frozen(graph["equal_next"])
+        self._starts = fixed(graph["edge_starts"])
+        self._targets = fixed(graph["edge_targets"])
+        self._ends = fixed(graph["edge_ends"])
+        self._firsts = fixed(graph["equal_first"])
+        self._nexts = fixed(graph["equal_next"])
 
     @classmethod
     def build(
@@ -102,7 +102,7 @@ class SegmentGraph1D(SegmentGraph):
         sign = 1 if bounded == "above" else -1
         column = values if isinstance(values, NumberColumn) else NumberColumn(np.asarray(values, dtype=np.float64))
         order, ordered = attribute_order(NumberColumn(sign * column.values), len(vectors))
-        placed = frozen(vectors[order[: len(ordered)]])
+        placed = fixed(vectors[order[: len(ordered)]])
         firsts, nexts = _equal_rows(placed)
         starts, targets, ends = _grow(placed, firsts, neighbours, ef_construction)
         graph: Arrays = {

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from embedworks.foundation import InputError
 from embedworks.index.structures.filters import NumberColumn
 from embedworks.index.structures.kernels import compiled
-from embedworks.index.structures.segment_graph import SegmentGraph, attribute_order, check_settings, chunks, frozen
+from embedworks.index.structures.segment_graph import SegmentGraph, attribute_order, check_settings, chunks
 from embedworks.index.structures.segment_graph_kernels import (
     consider,
     edge_lists,
@@ -44,6 +44,7 @@ from embedworks.index.structures.segment_graph_kernels import (
     stands,
 )
 from embedworks.index.structures.structure import Arrays, Counters, Vectors, checked_vectors
+from embedworks.index.structures.workspace import fixed
 
 
 class SegmentGraph2D(SegmentGraph):
@@ -69,8 +70,8 @@ class SegmentGraph2D(SegmentGraph):
     def __init__(self, vectors: Vectors, graph: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> None:
         super().__init__(vectors, facts["attribute"], graph["order"], graph["ordered"])
         self._facts = dict(facts)
-        self._graph = tuple(frozen(graph[name]) for name in _ARRAYS)
-        self._identity = frozen(np.arange(self.known, dtype=np.int32))
+        self._graph = tuple(fixed(graph[name]) for name in _ARRAYS)
+        self._identity = fixed(np.arange(self.known, dtype=np.int32))
 
     @classmethod
     def build(
@@ -108,7 +109,7 @@ class SegmentGraph2D(SegmentGraph):
         vectors = checked_vectors(vectors)
         order, ordered = attribute_order(values, len(vectors))
         graph: Arrays = {"order": order, "ordered": ordered}
-        graph |= _grow(frozen(vectors[order[: len(ordered)]]), neighbours, ef_construction, ef_max)
+        graph |= _grow(fixed(vectors[order[: len(ordered)]]), neighbours, ef_construction, ef_max)
         facts = {
             "attribute": attribute,
             "neighbours": neighbours,
