@@ -93,6 +93,14 @@ def test_data_lists_and_verifies(run, data_folder: Path) -> None:
     assert _document(run("data", "stsb-en", "--json", "-"))["parts"] == {"train": 5749, "dev": 1500, "test": 1379}
 
 
+def test_a_data_set_becomes_files(run, data_folder: Path, tmp_path: Path) -> None:
+    written = _document(run("data", "deep-10k", "--out", tmp_path / "deep", "--json", "-"))["written"]
+    assert written == [str(tmp_path / "deep" / name) for name in ("base.npy", "query.npy")]
+    assert np.load(written[0]).shape == (10_000, 96)
+    refused = run("data", "--out", tmp_path / "deep")
+    assert (refused.code, "name the data set to write" in refused.err) == (2, True)
+
+
 def test_version(run) -> None:
     assert run("--version").out == f"embedworks {version('embedworks')}\n"
 

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import lzma
 import re
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from embedworks.data import CATALOGUE, STS_CLEAN_OF_STSB, Judged, Labelled, ScoredPairs, load_data_set, text_sets
-from embedworks.foundation import InputError
+from embedworks.data import (
+    CATALOGUE,
+    STS_CLEAN_OF_STSB,
+    Corpus,
+    Judged,
+    Labelled,
+    ScoredPairs,
+    load_data_set,
+    text_sets,
+)
+from embedworks.data.arxiv import load_arxiv
+from embedworks.data.deep import load_deep
+from embedworks.foundation import InputError, StorageError
 
 Writer = Callable[[str, str | bytes], Path]
 
@@ -50,7 +64,7 @@ def test_every_entry_is_complete() -> None:
         assert data_set.citation
         assert len({file.name for file in data_set.files}) == len(data_set.files)
         for file in data_set.files:
-            assert file.url.startswith("https://")
+            assert file.url is None or file.url.startswith("https://")
             assert file.bytes > 0
             assert re.fullmatch("[0-9a-f]{64}", file.sha256)
         assert data_set.bytes == sum(file.bytes for file in data_set.files)
@@ -152,3 +166,37 @@ def test_cranfield_drops_empty_documents_and_ignores_the_stated_number(write_fil
     assert judged.corpus.attributes.to_pydict() == {"title": ["a & b", "t"]}
     assert judged.query_texts == ["first query .", "second"]
     assert judged.relevance == {"1": {"1": 3}, "2": {"3": 0}}
+
+
+def test_the_papers_and_their_vectors(data_folder: Path) -> None:
+    parts = load_data_set("arxiv-abstracts-2025-26")
+    papers, vectors = parts["papers"], parts["minilm"]
+    assert isinstance(papers, Corpus)
+    assert (len(papers), vectors.shape, vectors.dtype) == (40_351, (40_351, 384), np.float16)
+    first = papers.table.slice(0, 1).to_pylist()[0]
+    assert first["text"].startswith(f"{first['title']}. ")
+    assert first["date"] == date(2025, 3, 18)
+    assert first["primary"] == first["categories"][0]
+    assert first["number_of_authors"] == len(first["authors"])
+    assert first["main_categories"] == sorted({category.split(".")[0] for category in first["categories"]})
+    assert sum(papers.attributes["has_comment"].to_pylist()) == 19_274
+
+
+def test_the_sample_of_deep(data_folder: Path) -> None:
+    parts = load_data_set("deep-10k")
+    assert {name: part.shape for name, part in parts.items()} == {"base": (10_000, 96), "query": (10_000, 96)}
+    np.testing.assert_allclose(np.linalg.norm(parts["base"], axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("content", [np.full(97, 95, "<i4").tobytes(), np.full(97, 96, "<i4").tobytes() + b"x"])
+def test_no_fvecs_of_this_dimension(write_file: Writer, content: bytes) -> None:
+    path = write_file("base.fvecs", content)
+    with pytest.raises(StorageError, match="no fvecs file of 96 dimensions"):
+        load_deep({"base.fvecs": path})
+
+
+def test_a_line_that_is_no_paper(tmp_path: Path) -> None:
+    path = tmp_path / "abstracts.jsonl.xz"
+    path.write_bytes(lzma.compress(b'{"id": "1", "title": "only"}\n'))
+    with pytest.raises(StorageError, match=r"a line is no paper \(KeyError: 'abstract'\)"):
+        load_arxiv({"abstracts.jsonl.xz": path, "minilm.f16.npy": path})

@@ -259,3 +259,18 @@ def test_the_cache_folder_of_each_platform(
     assert cache_folder() == Path(expected)
     monkeypatch.setenv("EMBEDWORKS_CACHE", "/chosen")
     assert cache_folder() == Path("/chosen")
+
+
+def test_a_file_that_nobody_publishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBEDWORKS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("EMBEDWORKS_DATA", str(tmp_path))
+    file = File("file.bin", None, len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
+    with pytest.raises(StorageError, match=r"published nowhere in this form; put a copy at .*file\.bin, or name"):
+        local_file("ours", file)
+    assert not (tmp_path / "cache").exists()
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours" / "file.bin").write_bytes(CONTENT)
+    assert local_file("ours", file) == tmp_path / "ours" / "file.bin"
+    (tmp_path / "ours" / "file.bin").write_bytes(CONTENT[:-1])
+    with pytest.raises(StorageError, match="replace it or remove it"):
+        local_file("ours", file)

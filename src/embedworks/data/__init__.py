@@ -11,6 +11,7 @@ from embedworks.data.download import File, cache_folder
 from embedworks.data.judged import Judged, Relevance
 from embedworks.data.labelled import Labelled
 from embedworks.data.pairs import Pairs, ScoredPairs
+from embedworks.data.parts import Part, write_parts
 from embedworks.data.python_documentation import (
     PackageFiles,
     installed_packages,
@@ -41,6 +42,7 @@ __all__ = [
     "Labelled",
     "PackageFiles",
     "Pairs",
+    "Part",
     "Record",
     "Relevance",
     "Run",
@@ -57,6 +59,7 @@ __all__ = [
     "read_trec_run",
     "read_vectors",
     "standard_library",
+    "write_parts",
     "write_trec_qrels",
     "write_trec_run",
 ]

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from embedworks.data import limit, text_sets
+from embedworks.data import arxiv, deep, limit, text_sets
 from embedworks.data.columns import nearest, quoted
 from embedworks.data.download import File, local_file
-from embedworks.data.judged import Judged
-from embedworks.data.record import Record
+from embedworks.data.parts import Part
 from embedworks.foundation import InputError
 
 STS_CLEAN_OF_STSB = (
@@ -30,7 +29,7 @@ STS_CLEAN_OF_STSB = (
 )
 """The parts of sts12-16 that share no sentence pair with STS-B: the ones to judge a model with that has seen STS-B."""
 
-Parts = Mapping[str, Record | Judged]
+Parts = Mapping[str, Part]
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class DataSet:
         licence: Its licence, and what that means for use.
         citation: Whom to cite.
         files: Its files.
-        load: Takes file name to local path, returns part name to record.
+        load: Takes file name to local path, returns part name to record or matrix of vectors.
     """
 
     name: str
@@ -121,13 +120,31 @@ _DATA_SETS = (
         files=limit.LIMIT_FILES,
         load=limit.load_limit,
     ),
+    DataSet(
+        name="arxiv-abstracts-2025-26",
+        description="40,351 arXiv papers of March 2025 to July 2026: title and abstract, date, authors, categories; "
+        "and the vectors of all-MiniLM-L6-v2",
+        licence="metadata of arXiv, abstracts included: CC0 1.0",
+        citation="arXiv, by way of dw-dengwei/daily-arXiv-ai-enhanced, commit b4c542b, cleaned and sampled",
+        files=arxiv.ARXIV_FILES,
+        load=arxiv.load_arxiv,
+    ),
+    DataSet(
+        name="deep-10k",
+        description="DEEP: 10,000 vectors to search and 10,000 to search for, 96 dimensions, no attributes",
+        licence="CC BY 4.0 (DEEP1B); the repository MIT",
+        citation="Babenko and Lempitsky 2016, Efficient indexing of billion-scale datasets of deep descriptors; files "
+        "of rutgers-db/SeRF",
+        files=deep.DEEP_FILES,
+        load=deep.load_deep,
+    ),
 )
 
 CATALOGUE: Mapping[str, DataSet] = MappingProxyType({data_set.name: data_set for data_set in _DATA_SETS})
 """Name to data set."""
 
 
-def load_data_set(name: str, *, progress: bool = False) -> dict[str, Record | Judged]:
+def load_data_set(name: str, *, progress: bool = False) -> dict[str, Part]:
     """Load a named data set from the data folder, the cache or its official address.
 
     Args:
@@ -135,7 +152,7 @@ def load_data_set(name: str, *, progress: bool = False) -> dict[str, Record | Ju
         progress: Whether to show a progress bar while downloading.
 
     Returns:
-        Part name (such as ``train``, ``test``) to record.
+        Part name (such as ``train``, ``test``) to record or matrix of vectors.
 
     Raises:
         InputError: There is no such name.

@@ -31,13 +31,13 @@ class File:
 
     Args:
         name: Its name in our folders; a copy with ``.gz`` behind serves as well.
-        url: The official address.
+        url: The official address; None where nobody publishes it in this form.
         bytes: Size of the uncompressed content.
         sha256: SHA-256 of the uncompressed content, hexadecimal.
     """
 
     name: str
-    url: str
+    url: str | None
     bytes: int
     sha256: str
 
@@ -76,9 +76,8 @@ def local_file(data_set: str, file: File, *, progress: bool = False, files: File
         for path in _copies(Path(given) / data_set, file):
             fault = _fault_of(path, file)
             if fault:
-                raise StorageError(
-                    fault, where=str(path), mend=f"it is not the published file; get it from {file.url} or remove it"
-                )
+                source = f"get it from {file.url}" if file.url else "replace it"
+                raise StorageError(fault, where=str(path), mend=f"it is not the published file; {source} or remove it")
             return path
     folder = cache_folder() / "data" / data_set
     for path in _copies(folder, file):
@@ -101,14 +100,20 @@ def download(file: File, target: Path, *, progress: bool = False, files: FileOpe
         files: The file effects; tests pass one that fails.
 
     Raises:
-        StorageError: The server does not answer, or what it sends has another size or SHA-256.
+        StorageError: It has no address, the server does not answer, or what it sends has another size or SHA-256.
     """
+    if file.url is None:
+        raise StorageError(
+            "is published nowhere in this form",
+            where=file.name,
+            mend=f"put a copy at {target}, or name the folder that has it in EMBEDWORKS_DATA",
+        )
     files.make_directory(target.parent)
     _remove_stale(target, files)
     staging = target.with_name(f".tmp-{target.name}-{uuid.uuid4().hex[:12]}")
     try:
         with staging.open("xb") as stream:
-            digest = _receive(file, stream, target, progress=progress)
+            digest = _receive(file, file.url, stream, target, progress=progress)
         if digest != file.sha256:
             raise StorageError(
                 f"SHA-256 {digest[:16]}... differs from the published {file.sha256[:16]}...",
@@ -122,11 +127,11 @@ def download(file: File, target: Path, *, progress: bool = False, files: FileOpe
         staging.unlink(missing_ok=True)
 
 
-def _receive(file: File, stream: IO[bytes], target: Path, *, progress: bool) -> str:
-    """Copy the file from its address into a stream; return its SHA-256."""
-    if not file.url.startswith(("https://", "http://127.0.0.1:")):
-        raise InputError("is no https address", where=file.url, mend="use https")
-    request = urllib.request.Request(file.url, headers={"User-Agent": "embedworks"})  # noqa: S310 - checked above
+def _receive(file: File, url: str, stream: IO[bytes], target: Path, *, progress: bool) -> str:
+    """Copy a file from an address into a stream; return its SHA-256."""
+    if not url.startswith(("https://", "http://127.0.0.1:")):
+        raise InputError("is no https address", where=url, mend="use https")
+    request = urllib.request.Request(url, headers={"User-Agent": "embedworks"})  # noqa: S310 - checked above
     digest, received = hashlib.sha256(), 0
     bar = progress_bar(f"Downloading {file.name}", file.bytes, unit="bytes", enabled=progress)
     try:
@@ -143,14 +148,14 @@ def _receive(file: File, stream: IO[bytes], target: Path, *, progress: bool) -> 
             error.close()  # it holds the connection
         raise StorageError(
             f"cannot be downloaded ({error})",
-            where=file.url,
+            where=url,
             mend=f"check the connection, or put the file at {target} yourself",
         ) from None
     if received != file.bytes:
         sent = f"more than {file.bytes}" if received > file.bytes else str(received)
         raise StorageError(
             f"the server sent {sent} bytes, {file.bytes} were published",
-            where=file.url,
+            where=url,
             mend="the file was refused and removed; try again",
         )
     return digest.hexdigest()
