@@ -184,6 +184,9 @@ def test_opposite_and_equal_directions_reach_the_ends_of_the_range() -> None:
     for name in DISTANCE_NAMES:
         top = DISTANCES[name].supremum
         assert depths_against([[-2.0, 0.0], [3.0, 0.0]], [[1.0, 0.0]], distance=name) == pytest.approx([0.0, top])
+        for row in np.random.default_rng(3).standard_normal((200, 1, 7)):
+            ends = depths_against(np.concatenate([-row, row]), row, distance=name)
+            assert ends == pytest.approx([0.0, top], abs=1e-12), "round-off near an end is not multiplied"
 
 
 @given(st.integers(2, 12), st.integers(1, 5), st.integers(0, 2**32 - 1), st.sampled_from(DISTANCE_NAMES))

@@ -154,6 +154,30 @@ def test_the_permutation_test_computes_every_depth_again(distance) -> None:
     assert found.p_two_sided == pytest.approx(min(1.0, 2 * min(low, high)))
 
 
+@pytest.mark.filterwarnings("ignore::embedworks.analysis.DuplicateRowsWarning")  # the few directions repeat
+@pytest.mark.parametrize("distance", ["cosine", "chord", "angular"])
+def test_the_permutation_test_ties_what_is_equal(distance) -> None:
+    # vectors of few directions, equal and opposite ones among them, so that nearly every pair of depths may tie
+    generator = np.random.default_rng(4)
+    for seed in range(3):
+        pool = generator.integers(-1, 2, (8, 2)).astype(float)
+        pool[(pool == 0).all(axis=1)] = 1.0
+        found = depth_permutation_test(pool[:4], pool[4:], distance=distance, permutations=4000, seed=seed)
+        every = []
+        for rows in combinations(range(8), 4):
+            rest = [row for row in range(8) if row not in rows]
+            every.append(q_score(*depths_paired(pool[list(rows)], pool[rest], distance=distance)))
+        assert found.q == every[0], "the first choice is the corpora as they are"
+        assert found.p_one_sided == pytest.approx(np.mean(np.array(every) <= found.q + 1e-12), abs=0.03)
+
+
+@pytest.mark.parametrize("distance", ["cosine", "chord", "angular"])
+def test_rows_that_are_all_equally_far_apart_tie_however_they_are_dealt(distance) -> None:
+    corners = np.eye(9) - 0.03
+    found = depth_permutation_test(corners[:4], corners[4:], distance=distance, permutations=99)
+    assert (found.q, found.p_one_sided, found.p_two_sided) == (0.5, 1.0, 1.0)
+
+
 def test_the_permutation_test_keeps_its_level_and_finds_a_difference() -> None:
     ps = [
         depth_permutation_test(_cloud(25, seed=seed), _cloud(25, seed=1000 + seed), permutations=99).p_one_sided

@@ -76,3 +76,9 @@ def test_share_of_repeated_rows() -> None:
     assert UnitRows(values, name="x").duplicate_share == pytest.approx(0.25)
     assert UnitRows([[0.0, 1.0], [-0.0, 1.0]], name="x").duplicate_share == pytest.approx(0.5)
     assert UnitRows([[0.0, 1.0], [0.0, 2.0]], name="x").duplicate_share == 0.0, "other lengths are other rows"
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float16, np.float32])
+def test_numbers_of_few_digits_are_not_taken_for_repeated(dtype: type) -> None:
+    grid = np.stack(np.meshgrid(np.arange(1, 257), np.arange(1, 257)), axis=-1).reshape(-1, 2)
+    assert UnitRows(grid.astype(dtype), name="x").duplicate_share == 0.0

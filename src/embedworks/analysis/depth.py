@@ -33,9 +33,12 @@ DistanceName = Literal["cosine", "chord", "angular"]
 DUPLICATES_WORTH_A_WARNING = 0.05
 """Share of repeated rows above which the leave-one-out distances are said to be too small."""
 
+DECIMALS = 12
+"""Depths are rounded to so many, so that equal rows tie although sums over another block differ in the last bits."""
+
 _LEFT_ROWS, _RIGHT_ROWS = 1024, 4096  # distances held at once: 32 MB
-_SAME_DIRECTION = 1e-14  # round-off of 1 - <x, y> between equal rows, of which a square root would make 1e-8
-_DECIMALS = 12  # equal rows tie although sums over another block may differ in the last bits
+# round-off of 1 - <x, y> between equal or opposite rows, of which a square root or an arc sine would make 1e-8
+_ROUND_OFF = 1e-14
 
 
 class DuplicateRowsWarning(UserWarning):
@@ -93,7 +96,8 @@ def _one_minus_cosine(left: NDArray[np.float64], right: NDArray[np.float64]) -> 
 
 def _chord(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
     gaps = _one_minus_cosine(left, right)
-    gaps[gaps < _SAME_DIRECTION] = 0.0
+    gaps[gaps < _ROUND_OFF] = 0.0
+    gaps[gaps > 2.0 - _ROUND_OFF] = 2.0
     gaps *= 2.0
     return np.sqrt(gaps, out=gaps)
 
@@ -232,7 +236,7 @@ def depths_from_mean(vectors: ArrayLike, mean: NDArray[np.float64]) -> NDArray[n
     rows = UnitRows(vectors, name="vectors")
     if mean.shape != (rows.dimension,):
         raise InputError(f"have {rows.dimension} columns, the corpus has {len(mean)}", where="vectors")
-    return np.round(1.0 + rows.dots(mean), _DECIMALS)
+    return np.round(1.0 + rows.dots(mean), DECIMALS)
 
 
 def _reference(vectors: ArrayLike, *, leave_one_out: bool) -> UnitRows:
@@ -274,7 +278,7 @@ def _depths(
     else:
         sums = _distance_sums(rows, corpus, distance, leave_one_out=leave_one_out, progress=progress)
         mean_distances = sums / counted
-    return np.round(distance.supremum - mean_distances, _DECIMALS)
+    return np.round(distance.supremum - mean_distances, DECIMALS)
 
 
 def _distance_sums(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from embedworks.analysis.depth import DISTANCES, Distance, DistanceName, depths_paired, find_distance
+from embedworks.analysis.depth import DECIMALS, DISTANCES, Distance, DistanceName, depths_paired, find_distance
 from embedworks.analysis.unit_rows import UnitRows
 from embedworks.foundation import InputError
 from embedworks.foundation.randomness import random_generator
@@ -248,10 +248,11 @@ def depth_permutation_test(
         chosen_rows = np.zeros((min(_PERMUTATIONS_AT_ONCE, permutations - start), len(pool)))  # (P, N)
         for row in chosen_rows:
             row[generator.permutation(len(pool))[:m]] = 1.0
-        # summed distance of every row to the m chosen, itself left out: (P, N)
-        sums = m - (chosen_rows @ pool) @ pool.T if pairs is None else chosen_rows @ pairs.T
-        for is_reference, row in zip(chosen_rows.astype(bool), np.round(sums, 10), strict=True):
-            dealt.append(q_score(-row[is_reference] / (m - 1), -row[~is_reference] / m))
+        # mean distance of every row to the m chosen, itself left out: (P, N)
+        means = m - (chosen_rows @ pool) @ pool.T if pairs is None else chosen_rows @ pairs.T
+        means /= m - chosen_rows
+        for is_reference, row in zip(chosen_rows.astype(bool), np.round(means, DECIMALS), strict=True):
+            dealt.append(q_score(-row[is_reference], -row[~is_reference]))
     qs = np.array(dealt)
     low = (1 + int((qs <= observed + 1e-12).sum())) / (permutations + 1)
     high = (1 + int((qs >= observed - 1e-12).sum())) / (permutations + 1)

@@ -48,7 +48,9 @@ class UnitRows:
         for start, stop in self._ranges(BLOCK_ROWS):
             block = self._vectors[start:stop].astype(np.float64)
             block += 0.0  # makes -0.0 and 0.0 the same bits
-            self._fingerprints[start:stop] = np.einsum("ij,j->i", block.view(np.uint64), weights)
+            bits = block.view(np.uint64)
+            # numbers of few digits (float16, integers) have their low bits 0, which multiplying would leave 0
+            self._fingerprints[start:stop] = np.einsum("ij,j->i", bits ^ (bits >> np.uint64(32)), weights)
             lengths = np.sqrt(np.einsum("ij,ij->i", block, block))
             if not ((lengths > _SAFE_LENGTHS[0]) & (lengths < _SAFE_LENGTHS[1])).all():
                 lengths = _careful_lengths(block, first_row=start, name=name)

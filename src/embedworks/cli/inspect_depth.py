@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from embedworks.cli.arguments import JsonTarget
 from embedworks.cli.output import emit, notice
-from embedworks.foundation import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,20 +54,9 @@ def inspect_depth(
 
 def _read(path: Path) -> NDArray[Any]:
     from embedworks.analysis.unit_rows import UnitRows
+    from embedworks.data import read_vectors
 
-    if not path.is_file():
-        raise InputError("is not there", where=str(path), mend="give a .npy file of vectors")
-    try:
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError(
-            f"is no .npy file of numbers ({error})",
-            where=str(path),
-            mend="make one with: embedworks encode minilm texts.parquet --out vectors.npy",
-        ) from None
-    if not isinstance(vectors, np.ndarray):
-        vectors.close()
-        raise InputError("holds several arrays", where=str(path), mend="give a .npy file of one matrix")
+    vectors = read_vectors(path)
     UnitRows(vectors, name=str(path))  # refuses a bad row by the file's name
     return vectors
 
