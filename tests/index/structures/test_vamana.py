@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from embedworks.foundation import InputError
 from embedworks.foundation.randomness import random_generator
 from embedworks.index.structures.kernels import prune
-from embedworks.index.structures.reach import connect_labels, connect_strongly, parts
 from embedworks.index.structures.structure import Vectors
 from embedworks.index.structures.vamana import (
     Adjacency,
@@ -179,62 +178,12 @@ def test_pruning_a_graph_prunes_every_row(slow_vamana: Any) -> None:
     assert lists_of(graph) == [slow.robust_prune(row, set(lists[row]), 1.2, 6, rule="paper") for row in range(40)]
 
 
-@given(seed=st.integers(0, 10_000), edges=st.integers(0, 3))
-def test_every_row_of_a_label_is_reached_from_its_start(seed: int, edges: int) -> None:
-    rows = seed % 30 + 1
-    vectors, labels = signs(rows, seed), some_labels(rows, seed)
-    generator = random_generator(seed, "reach")
-    lists = [generator.choice(rows, min(edges, rows), replace=False).tolist() for _ in range(rows)]
-    starts = starts_of(labels)
-    whole = lists_of(connect_labels(vectors, graph_of(lists), label_sets(labels), starts, degree=4))
-    for before, after in zip(lists, whole, strict=True):
-        assert after[: len(before)] == before
-    for code, start in enumerate(starts.tolist()):
-        members = {row for row, own in enumerate(labels) if code in own}
-        if start >= 0:
-            assert reached(whole, start, members) == members
-
-
-@given(seed=st.integers(0, 10_000), edges=st.integers(0, 3))
-def test_every_row_is_reached_from_every_row(seed: int, edges: int) -> None:
-    rows = seed % 30 + 1
-    generator = random_generator(seed, "reach")
-    lists = [generator.choice(rows, min(edges, rows), replace=False).tolist() for _ in range(rows)]
-    whole = lists_of(connect_strongly(signs(rows, seed), graph_of(lists), seed % rows, degree=4))
-    for row in range(rows):
-        assert reached(whole, row, set(range(rows))) == set(range(rows))
-
-
-def test_what_is_connected_stays_as_it_is() -> None:
-    vectors = gaussian(50, 0)
-    ring = graph_of([[(row + 1) % 50] for row in range(50)])
-    assert connect_strongly(vectors, ring, 7, degree=4) is ring
-
-
-def test_parts_are_numbered_by_edges_of_either_direction() -> None:
-    labels = label_sets([{0}, {0}, {1}, {2}, {2}])
-    graph = graph_of([[], [0], [0], [4], []])  # 1 -> 0 <- 2, and 3 -> 4
-    assert parts(graph, labels, np.array([0, 2, 4, -1], dtype=np.int32)).tolist() == [0, 0, 1, -1]
-
-
 def test_the_medoid_has_the_least_sum_of_squared_distances() -> None:
     for seed in range(10):
         vectors = gaussian(40, seed).astype(np.float64)
         sums = (2 - 2 * vectors @ vectors.T).sum(axis=1)
         assert medoid(vectors.astype(np.float32)) == int(np.argmin(sums))
     assert medoid(np.tile(gaussian(1, 0), (5, 1))) == 0
-
-
-def test_more_equal_rows_than_a_list_holds_are_all_found() -> None:
-    vectors = np.tile(gaussian(1, 0), (200, 1))
-    graph = vamana(vectors, 0, np.arange(200), degree=4, beam=10, alpha=1.2)
-    whole = connect_strongly(vectors, graph, 0, degree=4)
-    same = LabelSets.same(200)
-    found = search_graph(
-        vectors, fixed(vectors[0]), whole, same, NOTHING, np.array([0], dtype=np.int32), Workspace(200), beam=500
-    )
-    assert found.rows.tolist() == list(range(200))
-    assert found.exact
 
 
 @pytest.mark.parametrize(
