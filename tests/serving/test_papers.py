@@ -344,7 +344,7 @@ def test_without_a_folder_nothing_is_saved_and_it_says_so(start: Any, papers: In
     client = start(index=papers, papers=PapersSettings(folder=blocked / "saved")).client
     answer = client.post("/saved", json={"name": "a"})
     assert answer.status_code == 500
-    assert "name another one with --saved" in answer.json()["error"]["message"]
+    assert "name another one in EMBEDWORKS_SAVED_SEARCHES" in answer.json()["error"]["message"]
     assert str(tmp_path) not in answer.text
     assert client.get("/papers").status_code == 200
 

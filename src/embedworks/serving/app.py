@@ -68,8 +68,14 @@ def create_app(
             mend="serve the index with the encoder it was built with",
         )
     model = ModelService(encoder, settings)
-    service = SearchService(index, model, settings)
-    view = _papers_view(index, service, model, settings, papers or PapersSettings())
+    papers = papers or PapersSettings()
+    attributes = find_attributes(index.schema, date=papers.date) if isinstance(index, ListedIndex) else None
+    service = SearchService(index, model, settings, title=None if attributes is None else attributes.title)
+    view = None
+    if attributes is not None and isinstance(index, ListedIndex):
+        view = PapersService(
+            index, attributes=attributes, service=service, model=model, settings=settings, papers=papers
+        )
     collection = Collection(index, model, settings, comparison, papers=None if view is None else view.description())
     guards: list[Guard] = []  # starlette makes the guard when the first request comes; /metrics reads its counters
 
@@ -109,19 +115,6 @@ def create_app(
     _add_status_routes(app, index, model, guards)
     _add_page(app, comparison)
     return app
-
-
-def _papers_view(
-    index: SearchIndex,
-    service: SearchService,
-    model: ModelService,
-    settings: ServerSettings,
-    papers: PapersSettings,
-) -> PapersService | None:
-    attributes = find_attributes(index.schema, date=papers.date)
-    if attributes is None or not isinstance(index, ListedIndex):
-        return None
-    return PapersService(index, attributes=attributes, service=service, model=model, settings=settings, papers=papers)
 
 
 def _add_status_routes(app: FastAPI, index: SearchIndex, model: ModelService, guards: list[Guard]) -> None:

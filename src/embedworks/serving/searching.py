@@ -45,12 +45,16 @@ class SearchService:
         index: What is searched.
         model: What encodes queries.
         settings: Limits.
+        title: The attribute that is shown above a text, or None.
     """
 
-    def __init__(self, index: SearchIndex, model: ModelService, settings: ServerSettings) -> None:
+    def __init__(
+        self, index: SearchIndex, model: ModelService, settings: ServerSettings, *, title: str | None = None
+    ) -> None:
         self._index = index
         self._model = model
         self._settings = settings
+        self._title = title
         self._thread = ThreadPoolExecutor(max_workers=_SEARCH_THREADS, thread_name_prefix="embedworks-search")
 
     def close(self) -> None:
@@ -140,7 +144,7 @@ class SearchService:
 
     def _document(self, answer: SearchAnswer, *, query: str, started: float) -> dict[str, Any]:
         return {
-            "hits": [entry_document(hit, score=hit.score, query=query) for hit in answer.hits],
+            "hits": [entry_document(hit, score=hit.score, query=query, title=self._title) for hit in answer.hits],
             "passing": answer.passing,
             "how": answer.how,
             "search_milliseconds": round(answer.milliseconds, 3),
@@ -180,16 +184,17 @@ def search_router(service: SearchService, collection: Collection) -> APIRouter:
     return router
 
 
-def entry_document(entry: SearchEntry, *, score: float | None, query: str) -> dict[str, Any]:
+def entry_document(entry: SearchEntry, *, score: float | None, query: str, title: str | None = None) -> dict[str, Any]:
     """Return an entry as the page and the API read it.
 
     Args:
         entry: The entry.
         score: How near it is, or None where nothing was asked for.
         query: What its snippet is chosen and marked for; empty takes the beginning.
+        title: The attribute that is shown above the text; a text that begins with it has its snippet from the rest.
     """
     text = entry.text or ""
-    cut = snippet(text, query)
+    cut = snippet(_below_title(text, entry.attributes.get(title) if title else None), query)
     return {
         "id": entry.id,
         "score": None if score is None else plain_value(float(score)),
@@ -203,6 +208,13 @@ def entry_document(entry: SearchEntry, *, score: float | None, query: str) -> di
         "text": text[:_TEXT_CHARACTERS],
         "text_complete": len(text) <= _TEXT_CHARACTERS,
     }
+
+
+def _below_title(text: str, title: Any) -> str:
+    """Return what follows the title at the beginning of a text; all of it where there is no title or nothing else."""
+    if not isinstance(title, str) or not title or not text.startswith(title):
+        return text
+    return text[len(title) :].lstrip(" \t\r\n.:;") or text
 
 
 def json_response(document: dict[str, Any]) -> Response:

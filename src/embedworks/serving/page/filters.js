@@ -5,18 +5,24 @@ import { byId, element } from "./element.js";
 const SHOWN_VALUES = 6;
 const expanded = new Set(); // names of facets whose whole list is shown
 const DAY_MS = 86_400_000;
+const DAY = /^\d{4}-\d\d-\d\d$/;
 let kinds = new Map(); // attribute name -> kind, as the server described it
 let dated = null; // the attribute that a chosen day is a day of
 let inHead = []; // attributes whose values are too many to choose from: a title for each entry
+let first = []; // attributes that are chosen by before all others
 
 export function describeAttributes(attributes, papers) {
   kinds = new Map(attributes.map(({ name, kind }) => [name, kind]));
   dated = papers?.date ?? null;
   inHead = papers ? [papers.title, papers.link].filter(Boolean) : [];
+  first = papers ? [papers.date, papers.categories, papers.authors].filter(Boolean) : [];
 }
 
 const column = (name) => `"${name.replaceAll('"', '""')}"`;
 const text = (value) => `'${value.replaceAll("'", "''")}'`;
+const dayAfter = (day) => new Date(Date.parse(day) + DAY_MS).toISOString().slice(0, 10);
+
+export const idIs = (id) => `id = ${text(id)}`;
 
 /** The filter expression of a state, in the language of `--where`; `without` leaves one attribute out. */
 export function whereOf(state, { without = null } = {}) {
@@ -34,12 +40,13 @@ export function whereOf(state, { without = null } = {}) {
   for (const [bounds, sign] of [[state.from, ">="], [state.to, "<="]]) {
     for (const [name, value] of bounds) {
       if (name === without || value === "") continue;
-      parts.push(`${column(name)} ${sign} ${kinds.get(name) === "date" ? text(value) : value}`);
+      if (kinds.get(name) !== "date") parts.push(`${column(name)} ${sign} ${value}`);
+      else if (DAY.test(value) && sign === "<=") parts.push(`${column(name)} < ${text(dayAfter(value))}`); // its hours too
+      else parts.push(`${column(name)} ${sign} ${text(value)}`);
     }
   }
   if (state.day !== null && dated !== null && dated !== without) {
-    const next = new Date(Date.parse(state.day) + DAY_MS).toISOString().slice(0, 10);
-    parts.push(`${column(dated)} >= ${text(state.day)} and ${column(dated)} < ${text(next)}`);
+    parts.push(`${column(dated)} >= ${text(state.day)} and ${column(dated)} < ${text(dayAfter(state.day))}`);
   }
   const own = state.where.trim();
   if (own) parts.push(parts.length ? `(${own})` : own);
@@ -66,8 +73,9 @@ export const choosable = () => [...kinds].filter(([name, kind]) => kind !== "oth
 export function drawFacets(facets, state, change) {
   const focused = document.activeElement?.closest("#facets") ? document.activeElement.dataset.key : null;
   // Few values first: they divide the collection best, and a long list at the top would hide the others.
+  const place = ({ name, distinct }) => (first.includes(name) ? first.indexOf(name) - first.length : distinct ?? SHOWN_VALUES);
   const drawn = facets
-    .toSorted((one, other) => (one.distinct ?? SHOWN_VALUES) - (other.distinct ?? SHOWN_VALUES))
+    .toSorted((one, other) => place(one) - place(other))
     .map((facet) => (facet.values ? listFacet(facet, state, change) : rangeFacet(facet, state, change)))
     .filter(Boolean);
   byId("facets").replaceChildren(...drawn);
@@ -79,6 +87,8 @@ function listFacet(facet, state, change) {
   const values = facet.values.map(({ value, count }) => ({ value: String(value), count }));
   for (const value of chosen) if (!values.some((known) => known.value === value)) values.unshift({ value, count: 0 });
   if (values.length < 2 && chosen.size === 0) return null; // one value for all: nothing to choose
+  // A value for each entry tells them apart, but there is nothing to choose by either.
+  if (facet.distinct > facet.values.length && facet.values[0].count === 1 && chosen.size === 0) return null;
   const all = expanded.has(facet.name);
   const shown = all ? values : values.filter(({ value }, place) => place < SHOWN_VALUES || chosen.has(value));
   const hidden = values.length - shown.length;
@@ -126,6 +136,7 @@ function rangeFacet(facet, state, change) {
       element("span", {}, side),
       element("input", {
         type: facet.kind === "date" ? "date" : "number", step: "any", inputmode: "decimal",
+        min: facet.kind === "date" && facet.smallest?.slice(0, 10), max: facet.kind === "date" && facet.largest?.slice(0, 10),
         value: state[side].get(facet.name) ?? "", placeholder: suggestion ?? "", "data-key": `${side}.${facet.name}`,
         "aria-label": `${facet.name} ${side}`,
         onchange: (event) => change((now) => {
@@ -135,6 +146,6 @@ function rangeFacet(facet, state, change) {
       }));
   return element("fieldset", { class: "facet range", "data-name": facet.name },
     element("legend", {}, facet.name),
-    element("div", { class: "bounds" },
+    element("div", { class: facet.kind === "date" ? "bounds days" : "bounds" },
       bound("from", facet.smallest), bound("to", facet.largest)));
 }

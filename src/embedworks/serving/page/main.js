@@ -1,10 +1,11 @@
-// The page: state in, requests out, and the keys that move through it.
+// The page: state in, requests out, and what a person changes.
 
 import { emptyState, readAddress, writeAddress } from "./address.js";
 import { drawComparison } from "./comparison.js";
 import { byId, count, element } from "./element.js";
 import { choosable, constrained, describeAttributes, drawFacets, numberOfFilters, whereOf } from "./filters.js";
-import { counted, dayHeads, describePapers, drawHead, fetchPapers } from "./papers.js";
+import { listenToKeys, titles } from "./keys.js";
+import { counted, dayHeads, describePapers, drawHead, fetchName, fetchPapers, nouns } from "./papers.js";
 import { describeResults, drawProfile, drawResults, nameOf } from "./results.js";
 import { describeSaved, drawDigestHead, fetchDigest, prepareSaving, refreshSaved } from "./saved.js";
 import { ask } from "./server.js";
@@ -26,11 +27,10 @@ let typing = null;
 let announcing = null;
 
 const query = byId("query");
-const titles = () => [...document.querySelectorAll(".title")];
 
 // ---- asking -------------------------------------------------------------------------------------------------------
 
-async function run({ focusFirst = false } = {}) {
+async function run({ focusFirst = false, byTyping = false } = {}) {
   search?.abort();
   const mine = (search = new AbortController());
   drawState();
@@ -53,11 +53,13 @@ async function run({ focusFirst = false } = {}) {
     if (focusFirst) titles()[0]?.focus();
     clearTrouble();
     document.body.classList.remove("busy");
-    if (about.papers?.saving) await refreshSaved({ current: state.saved, open: openSaved, signal: mine.signal });
+    if (about.papers?.saving && !byTyping) refreshSaved({ current: state.saved, open: openSaved });
+    if (about.papers !== null && state.like !== null) await drawLikeName(mine.signal);
     await refreshFacets();
   } catch (error) {
     if (error.name === "AbortError") return;
     if (facetsOf === null && error.parameter === "where") await drawUnfilteredFacets();
+    if (error.code === "no_such_search") refreshSaved({ current: null, open: openSaved });
     showTrouble(error, { again: run, dropFilters, focusQuery: error.code === "no_such_search" ? goHome : leaveLike });
   } finally {
     if (search === mine) document.body.classList.remove("busy");
@@ -69,6 +71,17 @@ function request() {
   const filter = where ? [["where", where]] : [];
   if (state.like !== null) return ["similar", [["id", state.like], ["k", wanted], ...filter]];
   return ["search", [["query", state.query.trim()], ["k", wanted], ["mode", state.mode], ...filter]];
+}
+
+/** A link to what is like an entry knows its id alone. */
+async function drawLikeName(signal) {
+  if (nameOf(state.like) === state.like) drawLike(await fetchName(state.like, { signal }));
+}
+
+function drawLike(name) {
+  byId("like").hidden = state.like === null;
+  byId("like-id").textContent = name;
+  byId("like-id").classList.toggle("named", name !== state.like);
 }
 
 async function refreshFacets() {
@@ -109,7 +122,7 @@ function drawAbout() {
   byId("collection").textContent = about.title === "embedworks" ? "" : about.title;
   document.title = about.title;
   byId("colophon").replaceChildren(
-    element("span", {}, count(about.entries, "entry", "entries")),
+    element("span", {}, counted(about.entries)),
     element("span", {}, `${about.model}, ${about.dimension} dimensions`),
     element("span", {}, "API: ", element("code", {}, "/search"), " and ", element("code", {}, "/v1/embeddings")));
   const wide = matchMedia("(min-width: 60rem)");
@@ -125,8 +138,8 @@ function drawState() {
     radio.checked = radio.value === state.mode;
     radio.disabled = state.like !== null;
   }
-  byId("like").hidden = state.like === null;
-  byId("like-id").textContent = state.like === null ? "" : nameOf(state.like);
+  drawLike(state.like === null ? "" : nameOf(state.like));
+  document.body.classList.toggle("digest", state.saved !== null && Boolean(about?.papers?.saving));
   byId("save-search").hidden = !about?.papers?.saving || state.like !== null || state.saved !== null;
   byId("save-search").textContent = state.query.trim() || numberOfFilters(state) ? "Save this search" : "Save: all that is new";
   const number = numberOfFilters(state);
@@ -141,8 +154,8 @@ function drawAnswer(answer, { heads, most = MOST } = {}) {
   for (const id of ["start", "papers-head", "digest-head"]) byId(id).hidden = true;
   drawResults(hits, { onLike: like, heads });
   if (placed >= 0) titles()[Math.min(placed, hits.length - 1)]?.focus({ preventScroll: true });
-  const passing = answer.passing === about.entries ? count(about.entries, "entry", "entries")
-    : `${answer.passing.toLocaleString("en")} of ${count(about.entries, "entry", "entries")}`;
+  const passing = answer.passing === about.entries ? counted(about.entries)
+    : `${answer.passing.toLocaleString("en")} of ${counted(about.entries)}`;
   byId("meta").hidden = hits.length === 0;
   byId("meta").replaceChildren(
     element("span", {}, passing),
@@ -159,7 +172,7 @@ function drawPapers(answer) {
   wanted = Math.max(wanted, PAGE_OF_PAPERS);
   drawAnswer(answer, { heads: dayHeads(answer.hits, state, goToDay), most: newest ? Infinity : MOST });
   byId("meta").hidden = true;
-  drawHead(state, answer, about.title, goToDay);
+  drawHead(state, answer, goToDay);
   if (about.comparison) {
     for (const id of ["start-title", "start-lead", "start-examples"]) byId(id).hidden = true;
     byId("start").hidden = false;
@@ -184,10 +197,10 @@ function drawDigest(answer) {
 function drawNothing() {
   const filters = numberOfFilters(state);
   byId("nothing").replaceChildren(
-    element("h2", {}, filters ? "No entry passes these filters" : "No entry holds these words"),
+    element("h2", {}, filters ? `No ${nouns()[0]} passes these filters` : `No ${nouns()[0]} holds these words`),
     element("p", {}, filters
       ? "Take one away, or clear them all."
-      : "Search by meaning to find entries that say it in other words."),
+      : `Search by meaning to find ${nouns()[1]} that say it in other words.`),
     filters
       ? element("button", { type: "button", class: "action", onclick: dropFilters }, "Clear all filters")
       : element("button", { type: "button", class: "action", onclick: () => chooseMode("vector") }, "Search by meaning"));
@@ -206,7 +219,7 @@ function drawStart() {
 }
 
 function drawLead(passing) {
-  const entries = count(about.entries, "entry", "entries");
+  const entries = counted(about.entries);
   const lead = passing < about.entries
     ? `${passing.toLocaleString("en")} of ${entries} pass your filters. Type to search among them.`
     : `${entries}, found by meaning, by words, or by both. Describe what you need in your own words.`;
@@ -225,7 +238,7 @@ function changed({ byTyping = false, ...options } = {}) {
   writeAddress(state, { typing: byTyping });
   clearTimeout(typing);
   if (!byTyping) return run(options);
-  typing = setTimeout(run, TYPING_PAUSE_MS);
+  typing = setTimeout(() => run({ byTyping }), TYPING_PAUSE_MS);
 }
 
 function changeFilters(change) {
@@ -353,35 +366,8 @@ addEventListener("popstate", () => {
 
 new ResizeObserver(drawProfile).observe(byId("result-area"));
 
-document.addEventListener("keydown", (event) => {
-  if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
-  const target = event.target;
-  const writing = target.matches?.("input:not([type=checkbox], [type=radio]), textarea");
-  const place = titles().findIndex((title) => title.closest(".result").contains(target));
-  if (event.key === "/" && !writing) {
-    event.preventDefault();
-    query.focus();
-    query.select();
-  } else if (event.key === "ArrowDown" && (target === query || place >= 0 || target === document.body)) {
-    event.preventDefault();
-    titles()[place + 1]?.focus();
-  } else if (event.key === "ArrowUp" && place >= 0) {
-    event.preventDefault();
-    (titles()[place - 1] ?? query).focus();
-  } else if (event.key === "m" && place >= 0) {
-    event.preventDefault();
-    titles()[place].closest(".result").like();
-  } else if (event.key === "Escape") {
-    escape(event, target, place);
-  }
-});
-
-function escape(event, target, place) {
-  event.preventDefault();
-  const open = place >= 0 && titles()[place].closest(".result.open");
-  if (open) {
-    open.show(false);
-  } else if (state.saved !== null) {
+listenToKeys((target) => {
+  if (state.saved !== null) {
     goHome();
   } else if (state.like !== null) {
     leaveLike();
@@ -393,7 +379,7 @@ function escape(event, target, place) {
   } else {
     target.blur?.();
   }
-}
+});
 
 if (!state.query && state.like === null && matchMedia("(hover: hover)").matches) query.focus({ preventScroll: true });
 run();

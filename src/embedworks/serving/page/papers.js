@@ -1,23 +1,28 @@
 // Newest first by day, and the most central and most outlying of a selection: what is shown where entries have dates.
 
 import { byId, count, element } from "./element.js";
-import { whereOf } from "./filters.js";
+import { idIs, whereOf } from "./filters.js";
 import { ask } from "./server.js";
 
 const CHUNK = 100; // most that one request returns
 const LONG = { weekday: "long", day: "numeric", month: "long", year: "numeric", timeZone: "UTC" };
 const SHORT = { weekday: "short", day: "numeric", month: "short", timeZone: "UTC" };
 
+const ORDERS = { newest: "Newest", central: "Most central", outlying: "Most outlying" };
+
 let noun = ["entry", "entries"];
 let date = null; // name of the attribute
-let list = { where: null, hits: [] }; // what has been fetched, so that "Show more" fetches only the rest
+let title = null;
+let list = { where: null, hits: [], read: 0 }; // what has been fetched, so that "Show more" fetches only the rest
 let days = []; // the days there are within the filters, newest first, and how many papers each has
 
 export function describePapers(papers) {
   date = papers?.date ?? null;
+  title = papers?.title ?? null;
   noun = papers?.authors ? ["paper", "papers"] : ["entry", "entries"];
 }
 
+export const nouns = () => noun;
 export const counted = (number) => count(number, ...noun);
 export const dayName = (day, form = LONG) => new Date(`${day}T00:00:00Z`).toLocaleDateString("en-GB", form);
 export const momentName = (moment) =>
@@ -36,16 +41,25 @@ export async function fetchPapers(state, wanted, { signal }) {
 
 async function newest(where, filter, wanted, signal) {
   const goesOn = list.where === where && list.hits.length > 0 && wanted > list.hits.length;
-  const hits = goesOn ? list.hits : [];
+  const hits = goesOn ? [...list.hits] : [];
   const known = new Set(hits.map((hit) => hit.id));
+  // How far down the list was read: what came in at its top meanwhile pushes entries down that are there already.
+  let read = goesOn ? list.read : 0;
   let answer;
   do {
-    const k = Math.min(wanted - hits.length, CHUNK);
-    answer = await ask("papers", [["start", hits.length], ["k", k], ...filter], { signal });
+    answer = await ask("papers", [["start", read], ["k", Math.min(wanted - hits.length, CHUNK)], ...filter], { signal });
     hits.push(...answer.hits.filter((hit) => !known.has(hit.id)));
-  } while (hits.length < Math.min(wanted, answer.passing) && answer.hits.length > 0);
-  list = { where, hits };
-  return { ...answer, hits: [...hits] };
+    for (const hit of answer.hits) known.add(hit.id);
+    read += answer.hits.length;
+  } while (hits.length < wanted && answer.hits.length > 0 && read < answer.passing);
+  list = { where, hits, read };
+  return { ...answer, hits };
+}
+
+/** What the entry with an id is called: its title, or the id where it has none. */
+export async function fetchName(id, { signal }) {
+  const { hits } = await ask("papers", [["where", idIs(id)], ["k", 1]], { signal });
+  return (title && hits[0]?.attributes[title]) || id;
 }
 
 async function fetchDays(where, signal) {
@@ -74,12 +88,12 @@ export function dayHeads(hits, state, onDay) {
 }
 
 /** Draw what stands above the list: what it is, in which order, and the way to other days. */
-export function drawHead(state, answer, title, onDay) {
+export function drawHead(state, answer, onDay) {
   byId("papers-head").hidden = false;
   for (const radio of document.querySelectorAll("[name=order]")) radio.checked = radio.value === state.order;
   const dated = days.filter(({ day }) => day !== null).map(({ day }) => day);
   const [last, first] = [dated[0], dated.at(-1)];
-  byId("papers-title").textContent = state.day !== null ? dayName(state.day) : title === "embedworks" ? `Newest ${noun[1]}` : title;
+  byId("papers-title").textContent = state.day !== null ? dayName(state.day) : `${ORDERS[state.order]} ${noun[1]}`;
   byId("papers-lead").textContent = leadOf(state, answer, first, last);
   const place = dated.findIndex((day) => day <= (state.day ?? "9999"));
   const older = state.day === null ? null : dated[place] === state.day ? dated[place + 1] : dated[place];
@@ -104,8 +118,10 @@ export function drawHead(state, answer, title, onDay) {
 
 function leadOf(state, answer, first, last) {
   const number = counted(answer.passing);
-  if (state.order === "central") return `${number}, those nearest to all the others first. The number is their depth, at most 2.`;
-  if (state.order === "outlying") return `${number}, those furthest from all the others first. The number is their depth, at least 0.`;
+  if (answer.passing > 1 && state.order !== "newest") {
+    const those = state.order === "central" ? "those nearest to all the others first" : "those furthest from all the others first";
+    return `${number}, ${those}. The number is the depth: the mean of 1 + cosine to each other one, from 0 to 2.`;
+  }
   if (state.day !== null || !last) return number;
   return first === last ? `${number} of ${dayName(last)}` : `${number}, ${dayName(first)} to ${dayName(last)}`;
 }

@@ -125,38 +125,36 @@ function breakable(text) {
 }
 
 function snippet(hit) {
-  const { text, highlights, cut_before: before, cut_after: after } = withoutTitle(hit);
+  const { text, highlights, cut_before: before, cut_after: after } = hit.snippet;
   return element("p", { class: "snippet" }, before && "… ", marked(text, highlights), after && " …");
-}
-
-/** A text that begins with its title does not say it twice. */
-function withoutTitle(hit) {
-  const { snippet: cut } = hit;
-  const title = papers?.title && hit.attributes[papers.title];
-  if (!title || cut.cut_before || !cut.text.startsWith(title)) return cut;
-  const characters = Array.from(cut.text);
-  let start = Array.from(title).length;
-  while (start < characters.length && /[\s.:;]/.test(characters[start])) start += 1;
-  const highlights = cut.highlights.filter(([begin]) => begin >= start).map(([begin, end]) => [begin - start, end - start]);
-  return { ...cut, text: characters.slice(start).join(""), highlights };
 }
 
 function wholeText(hit) {
   // Indented lines and ruled headings only line up in type of one width.
   const aligned = /^( {2,}|\t|-{3,}|={3,})/m.test(hit.text);
-  const whole = element("div", { class: "whole" }, element("p", { class: aligned && "aligned" }, hit.text));
+  const whole = element("div", { class: "whole" }, element("p", { class: aligned && "aligned" }, belowTitle(hit)));
   if (!hit.text_complete) whole.append(element("p", { class: "note" }, "Cut here: the rest is in the index."));
   return whole;
 }
 
+/** A text that begins with its title does not say it twice. */
+function belowTitle({ text, attributes }) {
+  const title = papers?.title && attributes[papers.title];
+  return title && text.startsWith(title) ? text.slice(title.length).replace(/^[\s.:;]+/, "") || text : text;
+}
+
+/** Attributes by name; of a paper, what a reader goes by first, and the others once it is opened. */
 function* chips(hit) {
   const elsewhere = papers ? [papers.title, papers.authors, papers.link] : [];
+  const leading = papers?.title ? [papers.date, papers.categories].filter(Boolean) : [];
   if (papers?.title) yield element("li", {}, element("span", { class: "chip-name" }, "id"), " ", hit.id);
-  for (const [name, value] of Object.entries(hit.attributes)) {
-    if (elsewhere.includes(name)) continue;
+  const others = Object.keys(hit.attributes).filter((name) => !leading.includes(name) && !elsewhere.includes(name));
+  for (const name of [...leading, ...others]) {
+    const value = hit.attributes[name];
     if (value === null || (Array.isArray(value) && value.length === 0)) continue;
     const shown = Array.isArray(value) ? value.join(", ") : typeof value === "number" ? shortNumber(value) : String(value);
-    yield element("li", {}, element("span", { class: "chip-name" }, name), " ", shown);
+    const named = leading.includes(name) ? [] : [element("span", { class: "chip-name" }, name), " "];
+    yield element("li", { class: papers?.title && named.length > 0 && "further" }, ...named, shown);
   }
 }
 

@@ -4,22 +4,30 @@ import { byId, element } from "./element.js";
 import { counted, momentName } from "./papers.js";
 import { ask, send } from "./server.js";
 
-let searches = [];
+let asked = null; // the last request for the list: only its answer is drawn
 let mailTo = null;
 
 export function describeSaved(papers) {
   mailTo = papers?.mail_to ?? null;
 }
 
-/** Fetch the list and draw it; `open` is called with the key of the one that is chosen. */
-export async function refreshSaved({ current, open, signal }) {
-  searches = (await ask("saved", [], { signal })).searches;
-  drawSaved({ current, open });
+/** Fetch the list and draw it; `open` is called with the key of the one that is chosen. What fails is said there. */
+export async function refreshSaved({ current, open }) {
+  const mine = (asked = {});
+  let failure = "";
+  let searches = [];
+  try {
+    ({ searches } = await ask("saved"));
+  } catch (error) {
+    failure = error.message || "The server does not answer.";
+  }
+  if (mine === asked) drawSaved(searches, { current, open, failure });
 }
 
-export function drawSaved({ current, open }) {
+function drawSaved(searches, { current, open, failure }) {
   const unseen = searches.reduce((sum, search) => sum + (search.new ?? 0), 0);
-  byId("saved").hidden = searches.length === 0;
+  byId("saved").hidden = searches.length === 0 && failure === "";
+  byId("saved-note").textContent = failure;
   byId("saved-count").hidden = unseen === 0;
   byId("saved-count").textContent = unseen.toLocaleString("en");
   byId("saved-list").replaceChildren(...searches.map((search) => element("li", {},
@@ -39,7 +47,7 @@ export function drawSaved({ current, open }) {
 /** Opening a digest is the visit after which what it shows counts as seen. */
 export const fetchDigest = (key, { signal }) => send(`saved/${encodeURIComponent(key)}/visit`, {}, { signal });
 
-/** @param {{showAll: (search: object) => void, gone: () => void, failed: (error: Error) => void}} actions */
+/** @param {{showAll: (search: object) => void, gone: () => void}} actions */
 export function drawDigestHead({ search, hits, passing }, actions) {
   const status = element("p", { class: "note", role: "status" });
   const said = (words) => { status.textContent = words; };
@@ -61,7 +69,7 @@ export function drawDigestHead({ search, hits, passing }, actions) {
     element("p", { class: "lead" }, passing === 0
       ? `Nothing new since ${momentName(search.since)}.`
       : `${passing.toLocaleString("en")} new ${counted(passing).split(" ").at(-1)} since ${momentName(search.since)}.${few}`),
-    element("dl", { class: "asked" }, ...asked(search)),
+    element("dl", { class: "asked" }, ...conditions(search)),
     element("div", { class: "digest-tools" },
       element("button", { type: "button", class: "action", onclick: () => actions.showAll(search) }, "Show all its results"),
       element("a", { class: "plain", href: search.feed }, "Atom feed"),
@@ -73,19 +81,19 @@ export function drawDigestHead({ search, hits, passing }, actions) {
             await send(`${path}/mail`, { daily });
             said(daily ? `What is new goes to ${mailTo}, at most once a day.` : "No more mails.");
           }),
-        }), element("span", {}, `Mail to ${mailTo}`)),
-      mailTo && element("button", {
+        }), element("span", {}, `Mail daily to ${mailTo}`)),
+      mailTo && passing > 0 && element("button", {
         type: "button", class: "plain",
         onclick: attempt(async () => {
           const { sent } = await send(`${path}/send`, {});
-          said(sent ? `Sent: ${counted(sent)}.` : "Nothing to send: no paper has come since you looked.");
+          said(sent ? `Sent to ${mailTo}: ${counted(sent)}.` : "Nothing is new: no mail was sent.");
         }),
-      }, "Mail what came since"),
+      }, "Mail this digest"),
       deletion(path, attempt, actions.gone)),
     status);
 }
 
-function* asked(search) {
+function* conditions(search) {
   if (search.query) yield* [element("dt", {}, search.mode === "lexical" ? "Words" : "Query"), element("dd", {}, search.query)];
   if (search.where) yield* [element("dt", {}, "Filter"), element("dd", {}, element("code", {}, search.where))];
   if (!search.query && !search.where) yield* [element("dt", {}, "Everything"), element("dd", {}, "that is added")];

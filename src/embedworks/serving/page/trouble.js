@@ -58,7 +58,7 @@ export function showTrouble(error, { again, dropFilters, focusQuery }) {
     show("The server is busy", paragraph(`It is asked again in ${error.retryAfter} s.`), button("Try now", again));
     countdown = setTimeout(again, 1000 * error.retryAfter);
   } else if (error.code === "no_such_search") {
-    show("There is no such saved search", paragraph(error.message), button("To the newest", focusQuery));
+    show("There is no such saved search", paragraph("It may have been deleted."), button("To the newest", focusQuery));
   } else if (error.status === 404) {
     show("There is no such entry", paragraph(error.message), button("Back to searching", focusQuery));
   } else {

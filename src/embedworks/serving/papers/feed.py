@@ -39,7 +39,10 @@ def atom_feed(
     """
     ElementTree.register_namespace("", ATOM)
     feed = ElementTree.Element(f"{{{ATOM}}}feed")
-    moments = [moment_of(paper.attributes.get(attributes.date), search.created) for paper in papers]
+    known = [moment_of(paper.attributes.get(attributes.date)) for paper in papers]
+    dated = [moment for moment in known if moment is not None]
+    # Every entry must bear a moment; one without a date takes that of the oldest, so that no reader shows it first.
+    moments = [moment or min(dated, default=search.created) for moment in known]
     _text(feed, "id", f"urn:uuid:{uuid.UUID(hex=search.key)}")
     _text(feed, "title", f"{search.name} - {title}")
     _text(feed, "updated", _rfc3339(max(moments, default=search.created)))
@@ -82,11 +85,11 @@ def link_of(paper: Paper, attributes: PaperAttributes, *, page: str) -> str:
     return own or f"{page}?like={quote(paper.id, safe='')}"
 
 
-def moment_of(value: Any, otherwise: datetime) -> datetime:
-    """Return a date or timestamp as a moment, dates as their midnight in UTC."""
+def moment_of(value: Any) -> datetime | None:
+    """Return a date or timestamp as a moment, dates as their midnight in UTC; None for anything else."""
     if isinstance(value, datetime):
         return value if value.tzinfo else value.replace(tzinfo=UTC)
-    return datetime.combine(value, time(), UTC) if isinstance(value, date) else otherwise
+    return datetime.combine(value, time(), UTC) if isinstance(value, date) else None
 
 
 def _names(paper: Paper, attribute: str | None) -> list[str]:

@@ -85,7 +85,7 @@ def papers_router(papers: PapersService) -> APIRouter:
     async def mail(key: Key, request: MailRequest) -> Response:
         return json_response(await papers.mail_daily(key, daily=request.daily))
 
-    @router.post("/saved/{key}/send", summary="Mail what was never shown", dependencies=changes)
+    @router.post("/saved/{key}/send", summary="Mail the digest now", dependencies=changes)
     async def send(key: Key) -> Response:
         return json_response(await papers.send_now(key))
 

@@ -211,7 +211,7 @@ class SavedSearches:
         except OSError as error:
             # Whether the log got its line is uncertain now; it is read again from the disk.
             self._arrivals = None
-            mend = "make the folder writable, or name another one with --saved"
+            mend = "make the folder writable, or name another one in EMBEDWORKS_SAVED_SEARCHES"
             raise StorageError(f"cannot be written to: {error.strerror}", where=str(self._folder), mend=mend) from error
 
 

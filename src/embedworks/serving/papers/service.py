@@ -70,6 +70,7 @@ class PapersService:
         self._saved = None if folder is None else SavedSearches(folder)
         self._looked = -_LOOK_AGAIN_S
         self._logged = _NOT_LOGGED  # the last generation whose arrivals are in the log, and the batches then
+        self._counted: dict[str, tuple[tuple[int, int], int | None]] = {}  # key of a search -> at what state, how many
         self._not_before: dict[str, datetime] = {}  # key of a search whose mail failed -> when to try again
 
     def description(self) -> dict[str, Any]:
@@ -208,7 +209,7 @@ class PapersService:
         )
 
     async def send_now(self, key: str) -> dict[str, Any]:
-        """Mail what was never shown of a saved search, on the page or by mail.
+        """Mail the digest that the page shows of a saved search.
 
         Raises:
             ApiError: There is no mail server, it failed, or there is no such search.
@@ -216,7 +217,7 @@ class PapersService:
         self._mail_settings()
         search = await self._stored(lambda store: _found(store.find(key)))
         try:
-            return {"sent": await self._send(search)}
+            return {"sent": await self._send(search, since=search.seen)}
         except MailError as error:
             logger.warning("a digest could not be mailed: %s", error)
             raise ApiError(502, str(error), code="mail_failed") from error
@@ -236,20 +237,20 @@ class PapersService:
             if not search.daily or now < max(due, self._not_before.get(search.key, due)):
                 continue
             try:
-                sent += await self._send(search) > 0
+                sent += await self._send(search, since=max(search.mailed, search.shown)) > 0
                 self._not_before.pop(search.key, None)
             except (MailError, ApiError) as error:
                 self._not_before[search.key] = now + _RETRY
                 logger.warning("a digest could not be mailed and is tried again later: %s", error)
         return sent
 
-    async def _send(self, search: SavedSearch) -> int:
-        """Mail what is new since the last mail and the last visit; return how many papers the mail is about."""
+    async def _send(self, search: SavedSearch, *, since: int) -> int:
+        """Mail what came after some batches of arrivals; return how many papers the mail is about."""
         mail = self._mail_settings()
 
         def arrived(store: SavedSearches) -> tuple[int, set[str]]:
             batches = self._look(store, now=True)
-            return batches, store.since(max(search.mailed, search.shown))
+            return batches, store.since(since)
 
         batches, new = await self._stored(arrived)
         vector = await self._vector(search)
@@ -289,7 +290,7 @@ class PapersService:
         """Run a piece of work on the saved searches on a search thread."""
         store = self._saved
         if store is None:
-            message = "there is no folder for saved searches; start the server with --saved FOLDER"
+            message = "there is no folder for saved searches; name one in EMBEDWORKS_SAVED_SEARCHES"
             raise ApiError(409, message, code="not_saving")
         try:
             return await self._service.filtered(lambda: work(store))
@@ -318,10 +319,15 @@ class PapersService:
 
     def _unseen(self, store: SavedSearches, search: SavedSearch) -> int | None:
         """Return how many papers were never shown; None where the filter no longer fits the index."""
-        try:
-            return self._selections.count_new(search, store.since(search.shown))
-        except InputError:
-            return None
+        state = self._logged[0], search.shown
+        known = self._counted.get(search.key)
+        if known is None or known[0] != state:
+            try:
+                known = state, self._selections.count_new(search, store.since(search.shown))
+            except InputError:
+                known = state, None
+            self._counted[search.key] = known
+        return known[1]
 
     def _document(self, search: SavedSearch, *, new: int | None) -> dict[str, Any]:
         fields = ("key", "name", "query", "mode", "where", "daily")
@@ -335,7 +341,10 @@ class PapersService:
 
     def _shown_document(self, shown: Shown, started: float, *, query: str = "") -> dict[str, Any]:
         return {
-            "hits": [entry_document(paper, score=paper.score, query=query) for paper in shown.papers],
+            "hits": [
+                entry_document(paper, score=paper.score, query=query, title=self.attributes.title)
+                for paper in shown.papers
+            ],
             "passing": shown.passing,
             "how": shown.how,
             "milliseconds": round(1000 * (time.perf_counter() - started), 3),

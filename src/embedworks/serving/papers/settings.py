@@ -96,15 +96,16 @@ def read_papers_settings(
     folder: Path | None = None,
     address: str | None = None,
 ) -> PapersSettings:
-    """Read the mail server from the environment, where a password is not seen by other users of the machine.
+    """Read the settings from the environment, where a password is not seen by other users of the machine.
 
     ``EMBEDWORKS_SMTP_HOST`` and ``EMBEDWORKS_MAIL_TO`` switch mails on; ``EMBEDWORKS_SMTP_PORT``,
     ``EMBEDWORKS_SMTP_SECURITY`` (starttls, tls, none), ``EMBEDWORKS_SMTP_USER``, ``EMBEDWORKS_SMTP_PASSWORD`` and
-    ``EMBEDWORKS_MAIL_FROM`` may be given besides.
+    ``EMBEDWORKS_MAIL_FROM`` may be given besides. ``EMBEDWORKS_SAVED_SEARCHES`` names the folder of saved searches,
+    ``EMBEDWORKS_PAGE_ADDRESS`` the address of the page, ``EMBEDWORKS_DATE_ATTRIBUTE`` the attribute to order by.
 
     Args:
         environment: Where the variables are looked up.
-        date: As in :class:`PapersSettings`.
+        date: As in :class:`PapersSettings`; None looks at the environment, here and below.
         folder: As in :class:`PapersSettings`.
         address: As in :class:`PapersSettings`.
 
@@ -130,4 +131,10 @@ def read_papers_settings(
             sender=given.get("EMBEDWORKS_MAIL_FROM"),
             recipient=recipient,
         )
-    return PapersSettings(date=date, folder=folder, address=address, mail=mail)
+    named = given.get("EMBEDWORKS_SAVED_SEARCHES")
+    return PapersSettings(
+        date=date or given.get("EMBEDWORKS_DATE_ATTRIBUTE"),
+        folder=folder or (None if named is None else Path(named)),
+        address=address or given.get("EMBEDWORKS_PAGE_ADDRESS"),
+        mail=mail,
+    )

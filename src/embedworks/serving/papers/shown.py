@@ -162,9 +162,11 @@ class Selections:
         return Shown(_papers(listing, chosen, scores), len(rows), "nearest to the query first")
 
     def count_new(self, search: SavedSearch, arrived: set[str]) -> int:
-        """Return how many papers that pass the filter of a saved search are among those that arrived."""
-        rows = self._index.listing().rows(search.where or None, among=arrived or None)
-        return len(rows) if arrived else 0
+        """Return how many papers a digest of those that arrived is about."""
+        listing = self._index.listing()
+        rows = listing.rows(search.where or None, among=arrived)  # also of none: a filter that does not fit is refused
+        by_words = search.query and search.mode == "lexical"
+        return self._by_words(listing, search, rows).passing if by_words else len(rows)
 
     def lately(self, search: SavedSearch, vector: NDArray[np.float32] | None) -> Shown:
         """Return what the feed of a saved search holds: of the last days, and newest first.
