@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from embedworks.foundation import InputError, StorageError
 from embedworks.foundation.randomness import random_generator
-from embedworks.index.structures import Attributes, structure_class
+from embedworks.index.structures import Attributes
 from embedworks.index.structures.hnsw import build_hnsw
 from embedworks.index.structures.infilter import InFilter
 from embedworks.index.structures.layers import LayeredGraph, draw_levels
@@ -151,54 +150,3 @@ def test_a_graph_that_does_not_fit_is_refused() -> None:
         LayeredGraph.restore({**arrays, "links": arrays["links"][:-1]}, 0)
     with pytest.raises(StorageError, match="do not fit"):
         LayeredGraph.restore(arrays, 50)
-
-
-@pytest.mark.parametrize("kind", ["in-filter", "post-filter"])
-def test_k_come_back_where_k_pass_even_of_equal_rows_that_no_list_names(kind: str) -> None:
-    vectors = np.repeat(generic(2, 6, 0), 300, axis=0)
-    attributes = Attributes(pa.table({"place": np.arange(600)}))
-    structure = structure_class(kind).build(vectors, seed=1)
-    where = attributes.range("place", low=450)
-    found = structure.search(vectors[599], 20, where, beam=10)
-    assert found.rows.tolist() == list(range(450, 470))
-    assert found.exact
-
-
-def test_the_beam_of_post_filtering_grows_until_k_pass() -> None:
-    vectors = generic(2000, 10, 4)
-    nearness = vectors @ vectors[0]
-    where = Attributes(pa.table({"nearness": nearness})).range("nearness", high=float(np.quantile(nearness, 0.5)))
-    structure = PostFilter.build(vectors, degree=8, construction_beam=60)
-    found = structure.search(vectors[0], 10, where, beam=10)
-    exact = np.argsort(-nearness[where.passing], kind="stable")[:10]
-    assert len(set(found.rows) & set(where.passing[exact])) >= 9
-    assert found.counters.rejected > 500  # the nearest half of all rows fails
-
-
-def test_counters_count_the_rows_compared() -> None:
-    vectors = generic(300, 8, 2)
-    everything = Attributes(pa.table({"place": np.arange(300)})).everything()
-    structure = InFilter.build(vectors, degree=4, construction_beam=50)
-    assert structure.graph.top > 0
-    found = structure.search(vectors[7], 5, everything, beam=300)
-    # The beam holds all rows, so each is compared once in layer 0, and the walk down compares some more.
-    assert 300 <= found.counters.distances <= 300 + 100
-    assert 300 <= found.counters.hops <= 300 + 20
-    assert found.counters.rejected == 0
-    half = Attributes(pa.table({"place": np.arange(300)})).range("place", low=200)
-    assert structure.search(vectors[7], 5, half, beam=300).counters.rejected == 200
-
-
-def test_searches_of_several_threads_do_not_mix() -> None:
-    vectors = generic(3000, 16, 9)
-    attributes = Attributes(pa.table({"place": np.arange(3000)}))
-    structure = InFilter.build(vectors, degree=8, construction_beam=40)
-    wheres = [attributes.range("place", low=low) for low in (0, 1500, 2700)]
-
-    def ask(number: int) -> list[int]:
-        rows: list[int] = structure.search(vectors[number], 10, wheres[number % 3], beam=40).rows.tolist()
-        return rows
-
-    alone = [ask(number) for number in range(600)]
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(ask, range(600))) == alone
