@@ -104,7 +104,7 @@ def test_a_walk_goes_where_the_slow_one_goes(grown: Index) -> None:
     assert living is not None
     values, bounds = living.codes.values.astype(np.int64), living.codes.bounds
     links, upper, starts = (np.asarray(part) for part in living.layers.read_only)
-    from embedworks.index.scanning import encode_query
+    from embedworks.index.scoring import encode_query
 
     for seed in range(5):
         generator = random_generator(seed, "walks")

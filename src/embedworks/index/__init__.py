@@ -8,6 +8,7 @@ from embedworks.index.answers import Answer, Cost, Explanation, Fusion, Hit, Hit
 from embedworks.index.building import build_index
 from embedworks.index.index import Index
 from embedworks.index.snippet import Snippet, snippet
+from embedworks.index.stored_vectors import Storage
 from embedworks.index.where import GRAMMAR
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Item",
     "Mode",
     "Snippet",
+    "Storage",
     "build_index",
     "snippet",
 ]

@@ -16,6 +16,7 @@ from embedworks.foundation import LOCAL_FILES, FileOperations, InputError, Stora
 from embedworks.foundation.protocols import Encoder
 from embedworks.index.index import Index
 from embedworks.index.store import Store, not_written
+from embedworks.index.stored_vectors import Storage
 from embedworks.index.writer import NewRows, added, writer_lock
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def build_index(
     vectors: NDArray[np.floating] | Encoder,
     path: str | Path,
     *,
+    storage: Storage = "float32",
     lexical: bool = True,
     model: str | None = None,
     progress: bool = False,
@@ -43,6 +45,7 @@ def build_index(
         corpus: Ids, texts and attributes.
         vectors: One vector a row, shape (rows, dimension), possibly mapped from a file; or an encoder of the texts.
         path: Where the index is to stand; nothing may be there.
+        storage: How vectors are kept: float32, float16, int8 or pq, as in :meth:`Index.create`.
         lexical: Whether texts are indexed by their terms too.
         model: Name or path of the model the vectors come from; the encoder's ``name`` unless given.
         progress: Whether to show a bar.
@@ -70,7 +73,7 @@ def build_index(
     _remove_abandoned(target)
     staging = target.with_name(f".tmp-{target.name}-{uuid.uuid4().hex[:12]}")
     try:
-        Index.create(staging, dimension=dimension, lexical=lexical, model=model, files=files)
+        Index.create(staging, dimension=dimension, storage=storage, lexical=lexical, model=model, files=files)
         with writer_lock(staging, name=_BUILD_LOCK):
             _fill(Store(staging, files=files), corpus, vectors, dimension=dimension, progress=progress)
             files.remove(staging / _BUILD_LOCK)

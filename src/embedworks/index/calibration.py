@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from embedworks.foundation.randomness import random_generator
 from embedworks.index.graph import Graph
+from embedworks.index.stored_vectors import StoredRows, as_compiled, read_rows
 
 SHARES: Final = (1.0, 0.5, 0.25, 0.1, 0.05)
 BEAMS: Final = (16, 32, 64, 128, 256)
@@ -70,23 +71,28 @@ def _between(values: NDArray[np.float64], share: float) -> float:
     return float(np.interp(np.log(max(share, SHARES[-1])), np.log(SHARES[::-1]), values[::-1]))
 
 
-def calibrate(graph: Graph, vectors: NDArray[np.float32], *, seed: int = 0) -> Calibration:
+def calibrate(graph: Graph, vectors: StoredRows, *, seed: int = 0) -> Calibration:
     """Measure.
 
     Args:
         graph: Just built.
-        vectors: Its rows, float32, shape (n, d).
+        vectors: Its rows as they are stored, shape (n, d).
         seed: Of queries and filters.
     """
     from embedworks.index.scanning import best_rows
 
     generator = random_generator(seed, "calibration")
     chosen = generator.choice(len(vectors), size=min(_QUERIES, len(vectors)), replace=False)
-    queries = vectors[chosen].astype(np.float64)
+    queries = read_rows(vectors[chosen])
     noise = generator.standard_normal(queries.shape)
     queries += _NOISE * noise / np.linalg.norm(noise, axis=1, keepdims=True)
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
-    codes = graph.codes
+    codes, compiled = graph.codes, as_compiled(vectors)
+
+    def best(query: NDArray[np.float64], rows: NDArray[np.int64], k: int) -> set[int]:
+        found, _, _ = best_rows(codes.values, codes.bounds, compiled, rows, query, *codes.encoded(query), k)
+        return set(found[:k].tolist())
+
     scores: dict[str, list[float]] = {str(beam): [] for beam in BEAMS}
     recall: dict[str, list[float]] = {str(beam): [] for beam in BEAMS}
     scan, walk = [], []
@@ -97,9 +103,8 @@ def calibrate(graph: Graph, vectors: NDArray[np.float32], *, seed: int = 0) -> C
         truth = []
         for query in queries:
             begun = time.perf_counter_ns()
-            best, _, _ = best_rows(codes.values, codes.bounds, vectors, rows, query, _ANSWER)
+            truth.append(best(query, rows, _ANSWER))
             scan.append((time.perf_counter_ns() - begun, len(rows)))
-            truth.append(set(best[:_ANSWER].tolist()))
         for beam in BEAMS:
             found, compared = 0, 0
             for query, wanted in zip(queries, truth, strict=True):
@@ -107,15 +112,14 @@ def calibrate(graph: Graph, vectors: NDArray[np.float32], *, seed: int = 0) -> C
                 walked = graph.walk(query, mask, beam=beam)
                 walk.append((time.perf_counter_ns() - begun) / walked.counters.distances)
                 compared += walked.counters.distances
-                settled, _, _ = best_rows(codes.values, codes.bounds, vectors, walked.rows, query, _ANSWER)
-                found += len(wanted & set(settled[:_ANSWER].tolist()))
+                found += len(wanted & best(query, walked.rows, _ANSWER))
             scores[str(beam)].append(compared / len(queries))
             recall[str(beam)].append(found / (_ANSWER * len(queries)))
     single = np.arange(1)
     alone = []
     for query in queries:
         begun = time.perf_counter_ns()
-        best_rows(codes.values, codes.bounds, vectors, single, query, 1)
+        best(query, single, 1)
         alone.append(time.perf_counter_ns() - begun)
     fixed = float(np.median(alone))
     return Calibration(

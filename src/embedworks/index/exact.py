@@ -40,8 +40,9 @@ def exact_rankings(
         found = []
         for position, _, local in parts:
             segment = snapshot.segments[position]
+            codes = segment.codes
             best, scores, settled = best_rows(
-                segment.codes.values, segment.codes.bounds, segment.vectors, local, query, k
+                codes.values, codes.bounds, segment.compiled, local, query, *codes.encoded(query), k
             )
             cost.codes += len(local) if settled < len(local) else 0
             cost.vectors += settled
@@ -68,12 +69,12 @@ def settled_ranking(snapshot: Snapshot, query: NDArray[np.float64], rows: NDArra
 
 def cosines(snapshot: Snapshot, query: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """Score rows in float64; each row's value does not depend on which others are asked for."""
-    from embedworks.index.scanning import cosines_of
+    from embedworks.index.scoring import cosines_of
 
     scores = np.empty(len(rows))
     for position, places, local in snapshot.split(rows):
         part = np.empty(len(local))
-        cosines_of(snapshot.segments[position].vectors, local, query, part)
+        cosines_of(snapshot.segments[position].compiled, local, query, part)
         scores[places] = part
     return scores
 

@@ -134,9 +134,8 @@ class Graph:
             StorageError: The stored links are damaged.
         """
         from embedworks.index.graph_search import search_graph
-        from embedworks.index.scanning import encode_query
 
-        code, scale, _ = encode_query(query)
+        code, scale, _ = self.codes.encoded(query)
         space = self._workspace
         rows, compared, hops, rejected, gave_up = search_graph(
             fixed(self.codes.values),

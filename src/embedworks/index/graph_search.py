@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from embedworks.index.scoring import code_product
 from embedworks.index.structures.kernels import compiled, compiled_fast, pop, push
 
 _WALKED_FIRST = 256
@@ -11,11 +12,7 @@ _WALKED_FIRST = 256
 
 @compiled_fast
 def _score(values, bounds, row, query, query_scale):  # type: ignore[no-untyped-def]
-    code = values[row]
-    total = np.int32(0)
-    for component in range(query.shape[0]):
-        total += np.int32(code[component]) * np.int32(query[component])
-    return np.float32(total) * (bounds[row, 0] * query_scale)
+    return code_product(values[row], query) * (bounds[row, 0] * query_scale)
 
 
 @compiled
@@ -29,15 +26,15 @@ def search_graph(  # type: ignore[no-untyped-def]
     of rows better than all that are still open.
 
     Args:
-        values: Codes, int8, shape (n, d).
-        bounds: Scale and error of each code, float32, shape (n, 2).
+        values: Codes, shape (n, any).
+        bounds: Factor and error of each code, float32, shape (n, 2).
         links: Neighbours in layer 0, -1 where there are no more, int32, shape (n, width).
         upper: Neighbours above, int32, shape (lines, upper width).
         starts: Where a row's lines above begin, int64, shape (n + 1,).
         entry: Where to begin.
         top: Its layer.
-        query: int16, shape (d,).
-        query_scale: What one level of the query stands for.
+        query: As :meth:`embedworks.index.codes.Codes.encoded` returns it, like the next one.
+        query_scale: What one unit of the product stands for.
         mask: Which rows pass, bool, shape (n,).
         beam: How many passing rows are kept.
         budget: Most scores to compute; more than that, and the search gives up.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from embedworks.foundation import LOCAL_FILES, FileOperations, InputError
 from embedworks.index.answers import Answer, Explanation, Fusion, Item, Mode
@@ -20,7 +20,8 @@ from embedworks.index.postings import default_settings
 from embedworks.index.searching import Request, answer_all, checked_queries, expected_plan
 from embedworks.index.snapshot import Snapshot
 from embedworks.index.store import Store
-from embedworks.index.writer import NewRows, added, compacted, without_rows
+from embedworks.index.stored_vectors import Storage, checked_storage
+from embedworks.index.writer import Changes, NewRows, added, compacted, updated, without_rows
 
 
 class Index:
@@ -47,6 +48,7 @@ class Index:
         path: str | Path,
         *,
         dimension: int,
+        storage: Storage = "float32",
         lexical: bool = True,
         model: str | None = None,
         files: FileOperations = LOCAL_FILES,
@@ -56,6 +58,9 @@ class Index:
         Args:
             path: Where it is to stand; nothing, or an empty directory, may be there.
             dimension: Components of every vector.
+            storage: How vectors are kept: ``float32``; ``float16``, half the disk; ``int8``, a quarter of the disk, one
+                byte a component being all there is; ``pq``, float16 on the disk and codes of half a byte a component in
+                memory, slower to scan. Exact search is exact over the vectors as they are kept.
             lexical: Whether texts are indexed by their terms too.
             model: Name or path of the model the vectors come from; kept for those who search by text.
             files: The file effects; tests pass one that fails.
@@ -64,10 +69,15 @@ class Index:
             The index, open.
 
         Raises:
-            InputError: Something stands there, or the dimension is not positive.
+            InputError: Something stands there, the dimension is not positive, or the storage is unknown.
         """
         size = checked_count(dimension, name="dimension")
-        manifest = Manifest(dimension=size, model=model, lexical=default_settings() if lexical else None)
+        manifest = Manifest(
+            dimension=size,
+            storage=checked_storage(storage),
+            model=model,
+            lexical=default_settings() if lexical else None,
+        )
         Store.create(Path(path), manifest, files=files)
         return cls(Store(Path(path), files=files))
 
@@ -106,6 +116,11 @@ class Index:
     def dimension(self) -> int:
         """Components of every vector."""
         return self._store.snapshot.manifest.dimension
+
+    @property
+    def storage(self) -> Storage:
+        """How vectors are kept: float32, float16, int8 or pq."""
+        return self._store.snapshot.manifest.storage
 
     @property
     def model(self) -> str | None:
@@ -149,7 +164,7 @@ class Index:
 
         Args:
             ids: Distinct strings, length (rows,).
-            vectors: Real numbers, shape (rows, dimension); stored as float32 at unit length.
+            vectors: Real numbers, shape (rows, dimension); stored at unit length.
             texts: One text or None a row, for the lexical side and for showing.
             attributes: Columns of length (rows,); names new to the index are null in its older rows.
             replace: Whether a row whose id exists takes the place of the old one, which is otherwise an error.
@@ -162,6 +177,38 @@ class Index:
         self._store.change(
             lambda snapshot: added(self.path, snapshot, new=new, replace=replace, files=self._store.files)
         )
+        self._store.maintain()
+
+    def update(
+        self,
+        ids: Strings,
+        *,
+        vectors: ArrayLike | None = None,
+        texts: Texts | None = None,
+        attributes: Columns | None = None,
+    ) -> None:
+        """Change rows that exist; when this returns the change is durable. What is not given stays as it is.
+
+        Args:
+            ids: Distinct ids of rows that exist.
+            vectors: Their new vectors, shape (rows, dimension).
+            texts: Their new texts, None for no text.
+            attributes: The columns to change, of length (rows,); None as a value makes it null.
+
+        Raises:
+            InputError: An id is not in the index, or something does not fit; nothing has changed.
+            StorageError: Another writer is at work, or the disk refused.
+
+        Example:
+            >>> import tempfile
+            >>> index = Index.create(Path(tempfile.mkdtemp()) / "my.index", dimension=2)
+            >>> index.add(["a"], [[3, 4]], texts=["red ink"], attributes={"year": [2024]})
+            >>> index.update(["a"], attributes={"year": [2026]})
+            >>> index.get(["a"])[0].text, index.get(["a"])[0].attributes
+            ('red ink', {'year': 2026})
+        """
+        changes = Changes(ids=ids, vectors=vectors, texts=texts, attributes=attributes)
+        self._store.change(lambda snapshot: updated(self.path, snapshot, changes=changes, files=self._store.files))
         self._store.maintain()
 
     def delete(self, ids: Strings) -> None:
@@ -179,7 +226,7 @@ class Index:
             names = checked_ids(ids)
             if len(names) == 0:
                 return None
-            rows = self._existing(snapshot, names)
+            rows = snapshot.existing(names, where=str(self.path))
             return snapshot.manifest.next(segments=without_rows(self.path, snapshot, rows, self._store.files))
 
         self._store.change(change)
@@ -217,7 +264,7 @@ class Index:
             InputError: An id is not in the index.
         """
         snapshot, names = self._store.snapshot, checked_ids(ids)
-        rows = self._existing(snapshot, names)
+        rows = snapshot.existing(names, where=str(self.path))
         found = snapshot.records(rows).to_pylist()
         return [
             Item(id=row.pop("id"), text=row.pop("text"), attributes=row, vector=vector)
@@ -377,14 +424,7 @@ class Index:
             InputError: There is no such row, or the filter is refused.
         """
         snapshot = self._store.snapshot
-        row = self._existing(snapshot, checked_ids([id]))
+        row = snapshot.existing(checked_ids([id]), where=str(self.path))
         request = Request(k=k, mode="vector", fusion=snapshot.manifest.fusion, exact=False)
         queries = checked_queries(snapshot, request, vectors=snapshot.vectors(row), texts=None, where=where)
         return answer_all(snapshot, queries, left_out=int(row[0]))[0]
-
-    def _existing(self, snapshot: Snapshot, names: pa.Array) -> NDArray[np.int64]:
-        rows = snapshot.rows_of(names)
-        if len(rows) and rows.min() < 0:
-            missing = names[int(np.argmin(rows))].as_py()
-            raise InputError(f"there is no row with the id {missing!r}", where=str(self.path), mend="check the id")
-        return rows

@@ -16,10 +16,11 @@ import pyarrow as pa
 
 from embedworks.foundation import FileOperations, StorageError, sha256_of
 from embedworks.index.answers import Fusion
+from embedworks.index.stored_vectors import Storage
 
 MANIFEST_NAME = "manifest.json"
 FORMAT = "embedworks-index"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 # Hashing 32 MiB costs about 20 ms; larger files are checked by size and structure at opening, and whole by verify().
 HASHED_AT_OPENING = 32 * 2**20
 
@@ -90,6 +91,7 @@ class Manifest:
     dimension: int
     generation: int = 0
     metric: str = "cosine"
+    storage: Storage = "float32"
     model: str | None = None
     lexical: LexicalSettings | None = None
     fusion: Fusion = field(default_factory=Fusion)
@@ -129,7 +131,7 @@ def read_manifest(directory: Path) -> Manifest:
         The manifest of its last commit.
 
     Raises:
-        StorageError: There is none, it is damaged, or a newer version wrote it.
+        StorageError: There is none, it is damaged, or another version wrote it.
     """
     path = directory / MANIFEST_NAME
     if not path.is_file():
@@ -144,7 +146,10 @@ def read_manifest(directory: Path) -> Manifest:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path) from error
     if version != FORMAT_VERSION:
-        raise StorageError(f"format version {version!r} is not known here", where=str(path), mend="update embedworks")
+        older = isinstance(version, int) and version < FORMAT_VERSION
+        mend = "build the index again from its items" if older else "update embedworks"
+        what = f"has format version {version!r}, this embedworks reads {FORMAT_VERSION}"
+        raise StorageError(what, where=str(path), mend=mend)
     if seal != _seal(document):
         raise _damaged(path)
     return _from_document(document)
@@ -219,6 +224,7 @@ def _from_document(document: dict[str, Any]) -> Manifest:
         dimension=document["dimension"],
         generation=document["generation"],
         metric=document["metric"],
+        storage=document["storage"],
         model=document["model"],
         lexical=None
         if lexical is None

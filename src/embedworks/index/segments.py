@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import mmap
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from embedworks.foundation import FileOperations, StorageError
 from embedworks.index.codes import Codes, encode_rows
 from embedworks.index.manifest import Manifest, SegmentEntry, StoredFile, check_file, stored_file
 from embedworks.index.postings import Postings
+from embedworks.index.product_codes import CODED_ROWS, CODEWORDS, COMPONENTS, product_codes
+from embedworks.index.stored_vectors import Storage, StoredRows, as_compiled, stored_kind
 
 SEGMENTS_FOLDER = "segments"
 _WRITE_BYTES = 64 * 2**20
@@ -30,25 +34,31 @@ class Segment:
     Args:
         entry: What the manifest says of it.
         rows: id, text and attributes, as a table whose columns are those of the index.
-        vectors: float32, shape (rows, dimension), mapped from the file, each row of length 1.
-        codes: The same rows in one byte a component, mapped.
+        vectors: The vectors as they are stored, mapped from the file, shape (rows, dimension).
+        codes: The same rows in short, mapped; those of int8 rows are the rows themselves.
         alive: Which rows have not been deleted, shape (rows,).
         postings: The lexical side, when the index has one.
     """
 
     entry: SegmentEntry
     rows: pa.Table
-    vectors: NDArray[np.float32]
+    vectors: StoredRows
     codes: Codes
     alive: NDArray[np.bool_]
     postings: Postings | None
+
+    @cached_property
+    def compiled(self) -> NDArray[Any]:
+        """The vectors as compiled code reads them."""
+        return as_compiled(self.vectors)
 
 
 def write_segment(
     directory: Path,
     *,
     rows: pa.Table,
-    vectors: Sequence[NDArray[np.float32]],
+    vectors: Sequence[StoredRows],
+    storage: Storage,
     postings: Postings | None,
     files: FileOperations,
 ) -> SegmentEntry:
@@ -57,7 +67,8 @@ def write_segment(
     Args:
         directory: The index.
         rows: Columns id and text, and the attributes.
-        vectors: Blocks of float32 rows that follow each other, each of shape (any, dimension).
+        vectors: Blocks of rows that follow each other, as they are stored, each of shape (any, dimension).
+        storage: How the index stores vectors.
         postings: The lexical side, when the index has one.
         files: The file effects.
 
@@ -68,11 +79,20 @@ def write_segment(
     folder = directory / name
     files.make_directory(folder)
     write_array(folder / "vectors.npy", vectors, files)
-    coded = [encode_rows(block) for block in vectors]
-    write_array(folder / "codes.npy", [values for values, _ in coded], files)
-    write_array(folder / "bounds.npy", [bounds for _, bounds in coded], files)
+    parts = {"vectors": "vectors.npy", "bounds": "bounds.npy", "rows": "rows.arrow"}
+    if storage == "pq" and rows.num_rows >= CODED_ROWS:
+        values, bounds, codebooks = product_codes(vectors)
+        write_array(folder / "codes.npy", [values], files)
+        write_array(folder / "bounds.npy", [bounds], files)
+        write_array(folder / "codebooks.npy", [codebooks], files)
+        parts |= {"codes": "codes.npy", "codebooks": "codebooks.npy"}
+    else:
+        coded = [encode_rows(block) for block in vectors]
+        write_array(folder / "bounds.npy", [errors for _, errors in coded], files)
+        if storage != "int8":
+            write_array(folder / "codes.npy", [whole for whole, _ in coded], files)
+            parts |= {"codes": "codes.npy"}
     _write_table(folder / "rows.arrow", rows, files)
-    parts = {"vectors": "vectors.npy", "codes": "codes.npy", "bounds": "bounds.npy", "rows": "rows.arrow"}
     if postings is not None:
         _write_table(folder / "terms.arrow", pa.table({"term": postings.terms}), files)
         write_array(folder / "starts.npy", [postings.starts], files)
@@ -111,9 +131,8 @@ def open_segment(directory: Path, entry: SegmentEntry, manifest: Manifest, *, ve
         FileNotFoundError: A file is missing.
     """
     paths = {part: check_file(directory, file, verified=verified) for part, file in entry.files.items()}
-    vectors = open_array(paths["vectors"], np.dtype(np.float32), (entry.rows, manifest.dimension))
-    values = open_array(paths["codes"], np.dtype(np.int8), (entry.rows, manifest.dimension))
-    bounds = open_array(paths["bounds"], np.dtype(np.float32), (entry.rows, 2))
+    shape = (entry.rows, manifest.dimension)
+    vectors = open_array(paths["vectors"], stored_kind(manifest.storage), shape, scattered="codebooks" in paths)
     rows = _aligned(_open_table(paths["rows"], entry.rows), manifest.schema, paths["rows"])
     postings = None
     if manifest.lexical is not None:
@@ -122,7 +141,21 @@ def open_segment(directory: Path, entry: SegmentEntry, manifest: Manifest, *, ve
         entries = open_array(paths["entries"], np.dtype(np.int32), (2, int(starts[-1])))
         lengths = open_array(paths["lengths"], np.dtype(np.int32), (entry.rows,))
         postings = Postings(terms, starts, entries, lengths)
-    return Segment(entry, rows, vectors, Codes(values, bounds), _alive(directory, entry, verified), postings)
+    codes = _open_codes(paths, vectors)
+    return Segment(entry, rows, vectors, codes, _alive(directory, entry, verified), postings)
+
+
+def _open_codes(paths: dict[str, Path], vectors: StoredRows) -> Codes:
+    count, dimension = vectors.shape
+    bounds = open_array(paths["bounds"], np.dtype(np.float32), (count, 2))
+    if "codes" not in paths:
+        return Codes(vectors, bounds)
+    if "codebooks" not in paths:
+        return Codes(open_array(paths["codes"], np.dtype(np.int8), (count, dimension)), bounds)
+    parts = -(-dimension // COMPONENTS)
+    values = open_array(paths["codes"], np.dtype(np.uint8), (count, parts))
+    codebooks = open_array(paths["codebooks"], np.dtype(np.float32), (parts, CODEWORDS, COMPONENTS))
+    return Codes(values, bounds, codebooks)
 
 
 def reopened_segment(directory: Path, segment: Segment, entry: SegmentEntry, *, verified: set[StoredFile]) -> Segment:
@@ -161,12 +194,27 @@ def write_array(path: Path, blocks: Sequence[NDArray[Any]], files: FileOperation
         (files.append if begun else files.write)(path, bytes(pending))
 
 
-def open_array(path: Path, dtype: np.dtype[Any], shape: tuple[int | None, ...]) -> NDArray[Any]:
-    """Map an .npy file read-only, and refuse one whose header says something else than expected (None: anything)."""
+def open_array(
+    path: Path, dtype: np.dtype[Any], shape: tuple[int | None, ...], *, scattered: bool = False
+) -> NDArray[Any]:
+    """Map an .npy file read-only, and refuse one whose header says something else than expected.
+
+    Args:
+        path: The file.
+        dtype: What it must hold.
+        shape: Of what shape; None stands for any size.
+        scattered: Whether single rows are read here and there, so that the system reads no neighbours along.
+
+    Raises:
+        StorageError: It holds something else, or cannot be read.
+    """
     try:
         # NumPy cannot map an array without elements.
         empty = 0 in shape
-        array: NDArray[Any] = np.asarray(np.load(path, mmap_mode=None if empty else "r", allow_pickle=False))
+        loaded = np.load(path, mmap_mode=None if empty else "r", allow_pickle=False)
+        if scattered and isinstance(loaded, np.memmap):
+            loaded._mmap.madvise(mmap.MADV_RANDOM)  # type: ignore[attr-defined]
+        array: NDArray[Any] = np.asarray(loaded)
     except (ValueError, EOFError, OSError) as error:
         raise StorageError("is no readable array", where=str(path), mend="restore it from a copy") from error
     fits = array.ndim == len(shape) and all(want in (None, have) for have, want in zip(array.shape, shape, strict=True))

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from embedworks.foundation import StorageError
+from embedworks.foundation import InputError, StorageError
 from embedworks.foundation.randomness import random_generator
 from embedworks.index.calibration import Calibration
 from embedworks.index.graph import Graph
@@ -21,6 +21,7 @@ from embedworks.index.manifest import GraphEntry, Manifest, StoredFile, check_fi
 from embedworks.index.masks import passing_rows
 from embedworks.index.postings import TermScorer
 from embedworks.index.segments import Segment, open_array, open_segment, reopened_segment
+from embedworks.index.stored_vectors import StoredRows, read_as_float32, stored_kind
 from embedworks.index.where import parse_where
 
 _ATTEMPTS = 5
@@ -220,12 +221,39 @@ class Snapshot:
             rows: Row numbers in any order, int64, shape (wanted,).
 
         Returns:
-            float32, shape (wanted, dimension).
+            float32, shape (wanted, dimension), each row of length 1.
         """
-        copied = np.empty((len(rows), self.manifest.dimension), dtype=np.float32)
+        return read_as_float32(self.stored_vectors(rows))
+
+    def stored_vectors(self, rows: NDArray[np.int64]) -> StoredRows:
+        """Copy the vectors of some rows as they are stored.
+
+        Args:
+            rows: Row numbers in any order, int64, shape (wanted,).
+
+        Returns:
+            float32, float16 or int8, shape (wanted, dimension).
+        """
+        copied = np.empty((len(rows), self.manifest.dimension), dtype=stored_kind(self.manifest.storage))
         for position, places, local in self.split(rows):
             copied[places] = self.segments[position].vectors[local]
         return copied
+
+    def existing(self, ids: pa.Array, *, where: str) -> NDArray[np.int64]:
+        """Find live rows by their ids, and refuse an id that none has.
+
+        Args:
+            ids: Distinct strings.
+            where: What the error names.
+
+        Raises:
+            InputError: An id is not in the index.
+        """
+        rows = self.rows_of(ids)
+        if len(rows) and rows.min() < 0:
+            missing = ids[int(np.argmin(rows))].as_py()
+            raise InputError(f"there is no row with the id {missing!r}", where=where, mend="check the id")
+        return rows
 
     def rows_of(self, ids: pa.Array) -> NDArray[np.int64]:
         """Find live rows by their ids.

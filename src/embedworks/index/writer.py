@@ -29,6 +29,7 @@ from embedworks.index.manifest import GraphEntry, Manifest, SegmentEntry, stored
 from embedworks.index.postings import build_postings, merged_postings, tokenizer
 from embedworks.index.segments import SEGMENTS_FOLDER, Segment, write_array, write_deleted, write_segment
 from embedworks.index.snapshot import Snapshot
+from embedworks.index.stored_vectors import StoredRows, read_as_float32, to_stored
 
 LOCK_NAME = "writer.lock"
 GRAPHS_FOLDER = "graphs"
@@ -89,6 +90,16 @@ class NewRows:
     attributes: Columns | None
 
 
+@dataclass(frozen=True, eq=False)
+class Changes:
+    """What a caller wants to change of rows that exist, unchecked; see :meth:`embedworks.index.index.Index.update`."""
+
+    ids: Strings
+    vectors: ArrayLike | None
+    texts: Texts | None
+    attributes: Columns | None
+
+
 def added(
     directory: Path, snapshot: Snapshot, *, new: NewRows, replace: bool, files: FileOperations
 ) -> Manifest | None:
@@ -121,17 +132,73 @@ def added(
         mend = "leave it out, or pass replace=True to put the new row in its place"
         row = int(np.argmax(place >= 0))
         raise InputError(f"the id {ids[row].as_py()!r}{more} is in the index already", where="ids", mend=mend)
-    attributes = dict(manifest.attributes)
-    for field in columns.schema:
-        # A column that had only nulls so far takes the first type that comes.
-        if attributes.get(field.name, "null") == "null":
-            attributes[field.name] = type_name(field.type)
+    attributes = _extended(manifest.attributes, columns.schema)
     table = pa.table({"id": ids, "text": texts, **dict(zip(columns.column_names, columns.columns, strict=True))})
+    stored = to_stored(vectors, manifest.storage)
+    entry = _new_segment(directory, manifest, table, stored, files)
+    return manifest.next(segments=(*without_rows(directory, snapshot, existing, files), entry), attributes=attributes)
+
+
+def updated(directory: Path, snapshot: Snapshot, *, changes: Changes, files: FileOperations) -> Manifest | None:
+    """Check new values of some rows and write the rows as a segment; what is not given stays as it is stored.
+
+    Args:
+        directory: The index.
+        snapshot: Its last commit.
+        changes: What to change.
+        files: The file effects.
+
+    Returns:
+        The manifest to commit, or None if there are no rows.
+
+    Raises:
+        InputError: Something does not fit; nothing has been written.
+    """
+    manifest = snapshot.manifest
+    ids = checked_ids(changes.ids)
+    place = snapshot.existing(ids, where=str(directory))
+    columns = checked_attributes(changes.attributes, len(ids), manifest.schema)
+    if changes.texts is changes.vectors is None and columns.num_columns == 0:
+        raise InputError("nothing to change is given", where="update", mend="pass vectors, texts or attributes")
+    texts = None if changes.texts is None else checked_texts(changes.texts, len(ids))
+    if changes.vectors is None:
+        stored = snapshot.stored_vectors(place)
+    else:
+        stored = to_stored(checked_vectors(changes.vectors, ids, manifest.dimension), manifest.storage)
+    if len(ids) == 0:
+        return None
+    table = snapshot.records(place)
+    if texts is not None:
+        table = table.set_column(1, "text", texts)
+    for name in columns.column_names:
+        position = table.column_names.index(name) if name in table.column_names else table.num_columns
+        table = table.remove_column(position) if position < table.num_columns else table
+        table = table.add_column(position, name, columns.column(name))
+    entry = _new_segment(directory, manifest, table, stored, files)
+    return manifest.next(
+        segments=(*without_rows(directory, snapshot, place, files), entry),
+        attributes=_extended(manifest.attributes, columns.schema),
+    )
+
+
+def _extended(attributes: dict[str, str], schema: pa.Schema) -> dict[str, str]:
+    """Return the attributes of an index after columns came in; one of nulls takes the first type that comes."""
+    known = dict(attributes)
+    for field in schema:
+        if known.get(field.name, "null") == "null":
+            known[field.name] = type_name(field.type)
+    return known
+
+
+def _new_segment(
+    directory: Path, manifest: Manifest, table: pa.Table, stored: StoredRows, files: FileOperations
+) -> SegmentEntry:
     postings = None
     if manifest.lexical is not None:
-        postings = build_postings(texts.to_pylist(), tokenizer(manifest.lexical))
-    entry = write_segment(directory, rows=table, vectors=[vectors], postings=postings, files=files)
-    return manifest.next(segments=(*without_rows(directory, snapshot, existing, files), entry), attributes=attributes)
+        postings = build_postings(table.column("text").to_pylist(), tokenizer(manifest.lexical))
+    return write_segment(
+        directory, rows=table, vectors=[stored], storage=manifest.storage, postings=postings, files=files
+    )
 
 
 def without_rows(
@@ -196,7 +263,10 @@ def compacted(directory: Path, snapshot: Snapshot, names: Sequence[str], files: 
             postings = merged_postings([(part, rows) for part, rows in parts if part is not None])
         rows = pa.concat_tables([segment.rows.filter(pa.array(segment.alive)) for segment in merged])
         vectors = [_live_vectors(segment) for segment in merged]
-        kept += (write_segment(directory, rows=rows, vectors=vectors, postings=postings, files=files),)
+        entry = write_segment(
+            directory, rows=rows, vectors=vectors, storage=manifest.storage, postings=postings, files=files
+        )
+        kept += (entry,)
     graph = manifest.graph
     if graph is not None and graph.segment in names:
         graph = None
@@ -215,7 +285,7 @@ def with_graph(directory: Path, snapshot: Snapshot, files: FileOperations) -> Ma
     """Build and write the graph over the only segment, and return the manifest to commit."""
     manifest = snapshot.manifest
     (segment,) = snapshot.segments
-    layers = build_graph(segment.vectors)
+    layers = build_graph(read_as_float32(segment.vectors))
     folder = directory / GRAPHS_FOLDER / uuid.uuid4().hex[:16]
     files.make_directory(folder)
     for part, array in layers.arrays().items():
@@ -233,5 +303,5 @@ def with_graph(directory: Path, snapshot: Snapshot, files: FileOperations) -> Ma
     return manifest.next(graph=entry)
 
 
-def _live_vectors(segment: Segment) -> NDArray[np.float32]:
+def _live_vectors(segment: Segment) -> StoredRows:
     return segment.vectors if segment.alive.all() else segment.vectors[segment.alive]

@@ -313,7 +313,7 @@ def best_hits(found: Candidates, query: NDArray[np.float64], k: int) -> list[Hit
 
 def cosines(vectors: NDArray[np.float32], query: NDArray[np.float64]) -> NDArray[np.float64]:
     """Score unit rows against a unit query in float64, to the last bit as an index does, shape (rows,)."""
-    from embedworks.index.scanning import cosines_of
+    from embedworks.index.scoring import cosines_of
 
     rows = np.ascontiguousarray(vectors)
     rows.setflags(write=False)  # as an index's own rows are, so that one compiled form serves both
