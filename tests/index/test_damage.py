@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from embedworks.foundation import StorageError
-from embedworks.index import Index, manifest, writer
+from embedworks.index import Index, manifest, segments, writer
 from embedworks.index.manifest import manifest_document, read_manifest
 from embedworks.index.store import Store
 
@@ -26,6 +26,7 @@ FILES = [
     "lengths.npy",
     "deleted-*.npy",
     "codes.npy",
+    "codebooks.npy",
     "bounds.npy",
     "levels.npy",
     "links.npy",
@@ -37,9 +38,11 @@ FILES = [
 def whole(tmp_path_factory: pytest.TempPathFactory, make_rows: Callable[..., dict[str, Any]]) -> Path:
     """An index with a file of every kind."""
     path = tmp_path_factory.mktemp("damage") / "whole.index"
-    index = Index.create(path, dimension=8)
-    rows = make_rows(60)
-    index.add(**rows)
+    index = Index.create(path, dimension=8, storage="pq")
+    rows = make_rows(260)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segments, "CODED_ROWS", 260)
+        index.add(**rows)
     index.delete(rows["ids"][:5])
     store = Store(path, files=index._store.files)
     assert store.change(lambda snapshot: writer.with_graph(path, snapshot, store.files))
@@ -77,7 +80,7 @@ def test_a_file_truncated_at_any_length_is_refused(copied: Path, pattern: str) -
     path.unlink()
     refused(copied, path.name)
     path.write_bytes(content)
-    assert len(Index.open(copied)) == 55
+    assert len(Index.open(copied)) == 255
 
 
 @pytest.mark.parametrize("pattern", FILES)
@@ -125,7 +128,7 @@ def test_a_header_of_another_shape_is_refused_though_nothing_is_hashed(
     path.write_bytes(content)
     refused(copied, path.name)
     if path.suffix == ".npy":
-        wrong = np.zeros((30, 16) if pattern == "vectors.npy" else 3, dtype=np.float32)
+        wrong = np.zeros((130, 16) if pattern == "vectors.npy" else 3, dtype=np.float32)
         np.save(path, wrong)
         path.write_bytes(path.read_bytes().ljust(len(content), b"\0")[: len(content)])
         refused(copied, path.name)
@@ -137,12 +140,12 @@ def test_a_damaged_graph_that_was_not_hashed_is_refused_when_it_is_needed(
     monkeypatch.setattr(manifest, "HASHED_AT_OPENING", 0)
     path = only(copied, "links.npy")
     links = np.load(path)
-    links[7, 0] = 60
+    links[7, 0] = 260
     np.save(path, links)
     graph = Index.open(copied)._store.snapshot.graph
     assert graph is not None
     with pytest.raises(StorageError, match="rows that do not exist"):
-        graph.walk(np.eye(8)[0], np.ones(60, dtype=np.bool_), beam=4)
+        graph.walk(np.eye(8)[0], np.ones(260, dtype=np.bool_), beam=4)
 
 
 def test_an_altered_fact_in_the_manifest_is_found_though_it_is_still_json(copied: Path) -> None:
@@ -172,6 +175,13 @@ def test_an_index_of_a_later_format_asks_for_an_update(copied: Path) -> None:
     document["version"] = 99
     (copied / "manifest.json").write_text(json.dumps(document))
     assert "update embedworks" in refused(copied, "manifest.json")
+
+
+def test_an_index_of_an_earlier_format_asks_to_be_built_again(copied: Path) -> None:
+    document = manifest_document(read_manifest(copied))
+    document["version"] = 2
+    (copied / "manifest.json").write_text(json.dumps(document))
+    assert "build the index again" in refused(copied, "manifest.json")
 
 
 def test_a_manifest_that_names_a_file_outside_is_refused(copied: Path) -> None:

@@ -59,6 +59,24 @@ class AgainstADictionary(RuleBasedStateMachine):
     def replace(self, ids: list[str], seed: int, numbered: bool) -> None:
         self.write(ids, seed, numbered=numbered, replace=True)
 
+    @rule(ids=NAMES, seed=st.integers(0, 9), texts=st.booleans(), numbers=st.booleans(), vectors=st.booleans())
+    def update(self, ids: list[str], seed: int, texts: bool, numbers: bool, vectors: bool) -> None:
+        new: dict[str, Any] = {"texts": [WORDS[seed % 4]] * len(ids)} if texts else {}
+        new |= {"attributes": {"number": [seed, None, seed, None][: len(ids)]}} if numbers else {}
+        new |= {"vectors": [[1, seed]] * len(ids)} if vectors else {}
+        if not set(ids) <= set(self.rows) or not new:
+            with pytest.raises(InputError, match=r"no row with the id|nothing to change"):
+                self.index.update(ids, **new)
+            return
+        self.index.update(ids, **new)
+        for place, name in enumerate(ids):
+            text, number = self.rows[name]
+            self.rows[name] = (
+                new["texts"][place] if texts else text,
+                new["attributes"]["number"][place] if numbers else number,
+            )
+        self.has_number |= numbers and any(number is not None for number in new["attributes"]["number"])
+
     @rule(ids=NAMES)
     def delete(self, ids: list[str]) -> None:
         if set(ids) <= set(self.rows):
@@ -140,6 +158,42 @@ def test_what_goes_in_comes_out(index_path: Path) -> None:
         assert (opened.model, opened.dimension, opened.lexical, len(opened)) == ("minilm", 2, True, 2)
     answer = index.search([1, 1], k=1, where="date = '2026-01-31'").to_dict()
     assert answer["hits"][0]["attributes"]["date"] == "2026-01-31"
+
+
+def test_an_update_changes_what_is_given_and_nothing_else(index_path: Path) -> None:
+    index = Index.create(index_path, dimension=2)
+    index.add(
+        ["a", "b", "c"],
+        [[3, 4], [0, 1], [1, 0]],
+        texts=["one", "two", None],
+        attributes={"words": [1, 2, 3], "tags": [["x"], ["y"], None]},
+    )
+    index.update(["c", "a"], texts=["three", None], attributes={"words": [30, None], "new": [0.5, 1.5]})
+    for opened in (index, Index.open(index_path)):
+        first, second, third = opened.get(["a", "b", "c"])
+        assert (first.text, first.attributes) == (None, {"words": None, "tags": ["x"], "new": 1.5})
+        assert (second.text, second.attributes) == ("two", {"words": 2, "tags": ["y"], "new": None})
+        assert (third.text, third.attributes) == ("three", {"words": 30, "tags": None, "new": 0.5})
+        np.testing.assert_allclose(first.vector, [0.6, 0.8], rtol=1e-7)
+        assert opened.search([1, 1], where="new = 0.5").hits[0].id == "c"
+        assert [hit.id for hit in opened.search(text="one three", mode="lexical").hits] == ["c"]
+    index.update(["b"], vectors=[[-5, 0]])
+    assert index.search([-1, 0], k=1).hits[0].id == "b"
+    assert index.get(["b"])[0].text == "two"
+    generation = index.listing().generation
+    for given, message in (
+        ({"ids": ["a", "nobody"], "texts": ["x", "y"]}, "'nobody'"),
+        ({"ids": ["a"]}, "nothing to change"),
+        ({"ids": ["a"], "attributes": {}}, "nothing to change"),
+        ({"ids": ["a"], "vectors": [[0, 0]]}, "zero"),
+        ({"ids": ["a"], "texts": ["x", "y"]}, "2 texts for 1 ids"),
+        ({"ids": ["a"], "attributes": {"words": ["many"]}}, "whole number"),
+        ({"ids": ["a"], "attributes": {"id": ["b"]}}, "reserved"),
+    ):
+        with pytest.raises(InputError, match=message):
+            index.update(**given)
+    index.update([], texts=[])
+    assert index.listing().generation == generation
 
 
 def test_many_small_writes_stay_in_few_segments(index_path: Path) -> None:
