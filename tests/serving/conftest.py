@@ -93,7 +93,7 @@ class RunningServer:
         self.server = Server(app, port=port, settings=settings)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()
-        end = time.monotonic() + 20
+        end = time.monotonic() + 90  # a fresh checkout compiles the kernels of the search first
         while not self.server.started:
             assert time.monotonic() < end, "the server did not start"
             assert self.thread.is_alive(), "the server ended at once"

@@ -13,7 +13,7 @@ const ORDERS = { newest: "Newest", central: "Most central", outlying: "Most outl
 let noun = ["entry", "entries"];
 let date = null; // name of the attribute
 let title = null;
-let list = { where: null, hits: [], read: 0 }; // what has been fetched, so that "Show more" fetches only the rest
+let list = { where: null, hits: [], passing: 0 }; // what has been fetched, so that "Show more" fetches only the rest
 let days = []; // the days there are within the filters, newest first, and how many papers each has
 
 export function describePapers(papers) {
@@ -42,17 +42,14 @@ export async function fetchPapers(state, wanted, { signal }) {
 async function newest(where, filter, wanted, signal) {
   const goesOn = list.where === where && list.hits.length > 0 && wanted > list.hits.length;
   const hits = goesOn ? [...list.hits] : [];
-  const known = new Set(hits.map((hit) => hit.id));
-  // How far down the list was read: what came in at its top meanwhile pushes entries down that are there already.
-  let read = goesOn ? list.read : 0;
   let answer;
   do {
-    answer = await ask("papers", [["start", read], ["k", Math.min(wanted - hits.length, CHUNK)], ...filter], { signal });
-    hits.push(...answer.hits.filter((hit) => !known.has(hit.id)));
-    for (const hit of answer.hits) known.add(hit.id);
-    read += answer.hits.length;
-  } while (hits.length < wanted && answer.hits.length > 0 && read < answer.passing);
-  list = { where, hits, read };
+    answer = await ask("papers", [["start", hits.length], ["k", Math.min(wanted - hits.length, CHUNK)], ...filter], { signal });
+    // What came in or went away meanwhile has moved the rest: the list begins anew.
+    if (hits.length > 0 && answer.passing !== list.passing) hits.length = 0;
+    else hits.push(...answer.hits);
+    list = { where, hits: [...hits], passing: answer.passing };
+  } while (hits.length < Math.min(wanted, answer.passing) && (hits.length === 0 || answer.hits.length > 0));
   return { ...answer, hits };
 }
 

@@ -63,7 +63,9 @@ function result(hit, place, onLike) {
       text,
       element("div", { class: "foot" },
         element("ul", { class: "chips", "aria-label": "Attributes" }, ...chips(hit)),
-        link && element("a", { class: "plain", href: link, target: "_blank", rel: "noopener noreferrer" }, "Open it"),
+        link && element("a", {
+          class: "plain", href: link, target: "_blank", rel: "noopener noreferrer", "aria-label": `Open it: ${nameOf(hit.id)}`,
+        }, "Open it"),
         element("button", {
           type: "button", class: "plain like-button", "aria-label": `More like ${nameOf(hit.id)}`, onclick: () => onLike(hit.id),
         }, "More like this"))));
