@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,12 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from embedworks.foundation import InputError, StorageError
+from embedworks.foundation import InputError
 from embedworks.foundation.randomness import random_generator
 from embedworks.index.structures import Attributes
 from embedworks.index.structures.hnsw import build_hnsw
 from embedworks.index.structures.infilter import InFilter
-from embedworks.index.structures.layers import LayeredGraph, draw_levels
+from embedworks.index.structures.layers import LayeredGraph
 from embedworks.index.structures.postfilter import PostFilter
 
 Lists = list[dict[int, list[int]]]
@@ -114,14 +113,6 @@ def test_the_graph_equals_the_slow_one_edge_for_edge(degree: int, kind: str) -> 
     assert graph.top >= 1 or kind == "repeated"
 
 
-def test_levels_follow_the_published_law_and_do_not_depend_on_the_number_of_rows() -> None:
-    levels = draw_levels(200_000, 16, 3)
-    assert (levels[:500] == draw_levels(500, 16, 3)).all()
-    for level in (1, 2, 3):
-        expected = 16.0**-level
-        assert abs((levels >= level).mean() - expected) < 4 * math.sqrt(expected / 200_000)
-
-
 def test_one_seed_one_graph() -> None:
     vectors = generic(400, 12, 1)
     first, again, other = (build_hnsw(vectors, seed=seed) for seed in (5, 5, 6))
@@ -142,11 +133,3 @@ def test_settings_out_of_range_are_refused() -> None:
     for settings in ({"degree": 1}, {"degree": 8, "construction_beam": 4}):
         with pytest.raises(InputError, match="degree of at least 2"):
             InFilter.build(generic(5, 4, 0), **settings)
-
-
-def test_a_graph_that_does_not_fit_is_refused() -> None:
-    arrays = build_hnsw(generic(50, 4, 0), degree=4).arrays()
-    with pytest.raises(StorageError, match="do not fit"):
-        LayeredGraph.restore({**arrays, "links": arrays["links"][:-1]}, 0)
-    with pytest.raises(StorageError, match="do not fit"):
-        LayeredGraph.restore(arrays, 50)

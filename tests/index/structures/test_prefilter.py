@@ -39,18 +39,3 @@ def test_the_short_and_the_long_way_of_scanning_agree() -> None:
     short, long = (scan(vectors, vectors[3], rows, k) for k in (256, 257))
     assert short[0].tolist() == long[0][:256].tolist()
     assert short[1].tolist() == long[1][:256].tolist()
-
-
-def test_padding_says_where_nothing_was_found() -> None:
-    vectors = signs(3, 2)
-    attributes = Attributes(pa.table({"place": [0, 1, 2]}))
-    found = PreFilter.build(vectors).search(vectors[0], 5, attributes.range("place", low=1), beam=1)
-    rows, distances = found.padded(5)
-    assert sorted(rows[:2].tolist()) == [1, 2]
-    assert rows[2:].tolist() == [-1] * 3
-    assert np.isinf(distances[2:]).all()
-    assert rows.dtype == np.int64
-
-
-def test_counters_add() -> None:
-    assert Counters(1, 2, 3) + Counters(10, 20, 30) == Counters(11, 22, 33)

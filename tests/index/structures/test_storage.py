@@ -6,12 +6,11 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from embedworks.foundation import InputError, StorageError
 from embedworks.foundation.randomness import random_generator
-from embedworks.index.structures import STRUCTURES, Attributes, load_structure, save_structure, structure_class
+from embedworks.index.structures import load_structure, save_structure
 from embedworks.index.structures.infilter import InFilter
 
 ROWS = 200
@@ -67,23 +66,3 @@ def test_other_vectors_are_refused(structure: InFilter, tmp_path: Path) -> None:
     for others in (structure.vectors[:-1], structure.vectors[:, :-1]):
         with pytest.raises(StorageError, match="give it the vectors it was built on"):
             load_structure(tmp_path / "kept", others)
-
-
-@pytest.mark.parametrize("kind", STRUCTURES)
-def test_every_kind_is_the_name_of_its_class(kind: str) -> None:
-    assert structure_class(kind).kind == kind
-
-
-def test_an_unknown_kind_is_refused() -> None:
-    with pytest.raises(InputError, match=r"no structure 'tree'.*ung"):
-        structure_class("tree")
-
-
-def test_a_filter_a_structure_does_not_answer_is_refused(structure: InFilter) -> None:
-    class Choosy(InFilter):
-        def supports(self, where: object) -> bool:
-            return False
-
-    choosy = Choosy(structure.vectors, structure.graph)
-    with pytest.raises(InputError, match="in-filter answers no filter of the form no filter"):
-        choosy.refuse_unsupported(Attributes(pa.table({"x": np.arange(ROWS)})).everything())
