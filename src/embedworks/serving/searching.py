@@ -194,7 +194,7 @@ def entry_document(entry: SearchEntry, *, score: float | None, query: str, title
         title: The attribute that is shown above the text; a text that begins with it has its snippet from the rest.
     """
     text = entry.text or ""
-    cut = snippet(_below_title(text, entry.attributes.get(title) if title else None), query)
+    cut = snippet(below_title(text, entry.attributes.get(title) if title else None), query)
     return {
         "id": entry.id,
         "score": None if score is None else plain_value(float(score)),
@@ -210,8 +210,13 @@ def entry_document(entry: SearchEntry, *, score: float | None, query: str, title
     }
 
 
-def _below_title(text: str, title: Any) -> str:
-    """Return what follows the title at the beginning of a text; all of it where there is no title or nothing else."""
+def below_title(text: str, title: Any) -> str:
+    """Return what follows the title at the beginning of a text; all of it where there is no title or nothing else.
+
+    Example:
+        >>> below_title("Pouring tea. A robot learns it.", "Pouring tea")
+        'A robot learns it.'
+    """
     if not isinstance(title, str) or not title or not text.startswith(title):
         return text
     return text[len(title) :].lstrip(" \t\r\n.:;") or text

@@ -67,6 +67,7 @@ def test_the_feed_holds_the_newest_first(start: Any, papers: Index, add: Callabl
     check(feed)
     assert texts(feed, "title") == ["Graphs - Daily"]
     assert texts(feed, "updated") == ["2026-07-02T00:00:00Z"]
+    assert texts(feed, "entry/summary")[0] == "The text of n1 says more of it."
     assert texts(feed, "entry/title")[:3] == ["The newest of all", "Graph networks predict tea", "Songs of whales"]
     assert texts(feed, "entry/title")[-1] == "A paper without a date"
     assert texts(feed, "entry/updated")[-2:] == ["2026-06-29T00:00:00Z"] * 2

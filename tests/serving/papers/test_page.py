@@ -233,23 +233,23 @@ def test_without_a_mouse(start: Any, papers: Index, visit: Any) -> None:
     until(page, "document.querySelector('[name=mode][value=vector]').checked")
 
 
-@pytest.mark.parametrize("width", [360, 768])
-def test_nothing_is_wider_than_the_window(start: Any, papers: Index, add: Any, visit: Any, width: int) -> None:
-    settings = PapersSettings(
-        mail=MailSettings(host="127.0.0.1", security="none", recipient="a.very.long.name@example.org")
-    )
-    server = start(index=papers, papers=settings)
+def test_nothing_is_wider_than_the_window(start: Any, papers: Index, add: Any, visit: Any) -> None:
+    mail = MailSettings(host="127.0.0.1", security="none", recipient="a.very.long.name@example.org")
+    server = start(index=papers, papers=PapersSettings(mail=mail))
     add("x" * 200, "Unbreakable" * 20, categories=("c" * 100, "d" * 100))
     body = {"name": "N" * 80, "query": "graph", "where": "categories contains 'cs.IR' or title = 'a long title of it'"}
     key = server.client.post("/saved", json=body).json()["key"]
+    page = visit(server, width=360, height=740)
     for path in ("", "?order=central", "?day=2026-06-30", "?q=graph", "?like=" + "x" * 200, f"?saved={key}"):
-        page = visit(server, path, width=width, height=740)
+        page.goto(f"./{path}")
         page.locator("#papers-head:not([hidden]), #meta:not([hidden]), #digest-head:not([hidden])").first.wait_for()
         page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
-        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
-        inside = "[...document.querySelectorAll('.bounds input, .go-day input')].every((input) => { const box ="
-        inside += " input.getBoundingClientRect(); const frame = input.closest('aside, main').getBoundingClientRect();"
-        assert page.evaluate(f"{inside} return box.right <= frame.right + 1; }})"), path
+        for width in (360, 390, 768, 1024, 1920):
+            page.set_viewport_size({"width": width, "height": 740})
+            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, (path, width)
+            outside = """[...document.querySelectorAll('.bounds input, .go-day input')].filter((input) =>
+              input.getBoundingClientRect().right > input.closest('aside, main').getBoundingClientRect().right + 1)"""
+            assert page.evaluate(f"{outside}.length") == 0, (path, width)
 
 
 # ---- saved searches --------------------------------------------------------------------------------------------------
@@ -453,11 +453,10 @@ def test_real_papers_are_found_while_typing(start: Any, visit: Any, data_folder:
     assert min(central) > max(outlying)
 
 
-@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
-def test_pictures(start: Any, visit: Any, invented: dict[str, list[Any]], tmp_path: Path, scheme: str) -> None:
-    from embedworks.encoders import load
-
-    encoder = load("minilm", max_length=64)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pictures(
+    start: Any, visit: Any, invented: dict[str, list[Any]], encoder: Any, tmp_path: Path, scheme: str
+) -> None:
     older = {name: values[4:] for name, values in invented.items()}
     vectors = encoder.encode(invented["text"])
     index = build_index(Corpus(pa.table(older)), vectors[4:], tmp_path / "papers.index")

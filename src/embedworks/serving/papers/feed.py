@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 from embedworks.serving.papers.attributes import PaperAttributes, names_of, web_link
 from embedworks.serving.papers.saved import SavedSearch
 from embedworks.serving.papers.shown import Paper
+from embedworks.serving.searching import below_title
 
 ATOM = "http://www.w3.org/2005/Atom"
 MEDIA_TYPE = "application/atom+xml; charset=utf-8"
@@ -69,7 +70,7 @@ def _entry(
     for term in _names(paper, attributes.categories):
         if _plain(term).strip():
             _element(entry, "category").set("term", _plain(term))
-    text = paper.text or ""
+    text = below_title(paper.text or "", paper.attributes.get(attributes.title) if attributes.title else None)
     _text(entry, "summary", text[:_SUMMARY_CHARACTERS] + ("…" if len(text) > _SUMMARY_CHARACTERS else ""))
 
 
