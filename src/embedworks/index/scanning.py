@@ -7,8 +7,7 @@ import numpy as np
 from embedworks.index.scoring import code_scores, cosines_of
 from embedworks.index.structures.kernels import compiled
 
-# Above this many wanted rows a list kept in order costs more than a partition.
-_SORTED_LIST = 256
+# Sorting and partitioning by NumPy's names would take ten seconds to compile; the heap below takes half of one.
 
 
 @compiled
@@ -38,7 +37,7 @@ def best_rows(values, bounds, vectors, rows, query, code, scale, error, k):  # t
     candidates = rows[places]
     exact = np.empty(candidates.shape[0])
     cosines_of(vectors, candidates, query, exact)
-    order = np.argsort(-exact)
+    order = falling(exact)
     count = min(k, order.shape[0])
     while count < order.shape[0] and exact[order[count]] == exact[order[count - 1]]:
         count += 1
@@ -58,22 +57,20 @@ def possible(scores, slacks, k):  # type: ignore[no-untyped-def]
         int64, ascending.
     """
     count = scores.shape[0]
-    if k > _SORTED_LIST:
-        lowest = np.partition(scores - slacks, count - k)[count - k] if count > k else np.float32(-np.inf)
-        return np.flatnonzero(scores + slacks >= lowest)
-    sure = np.empty(k, dtype=np.float32)  # the k best lower bounds, best first
-    size = 0
+    lower = np.empty(count, dtype=np.float32)
     for place in range(count):
-        lower = scores[place] - slacks[place]
-        if size == k and lower <= sure[k - 1]:
-            continue
-        spot = size if size < k else k - 1
-        while spot > 0 and sure[spot - 1] < lower:
-            sure[spot] = sure[spot - 1]
-            spot -= 1
-        sure[spot] = lower
-        size = min(size + 1, k)
-    threshold = sure[k - 1] if size == k else np.float32(-np.inf)
+        lower[place] = scores[place] - slacks[place]
+    threshold = np.float32(-np.inf)
+    if count >= k:
+        sure = np.arange(k)  # the places of the k best lower bounds, the least one first
+        for root in range(k // 2 - 1, -1, -1):
+            sift_down(sure, lower, root, k)
+        threshold = lower[sure[0]]
+        for place in range(k, count):
+            if lower[place] > threshold:
+                sure[0] = place
+                sift_down(sure, lower, 0, k)
+                threshold = lower[sure[0]]
     kept = np.empty(count, dtype=np.int64)
     number = 0
     for place in range(count):
@@ -81,3 +78,37 @@ def possible(scores, slacks, k):  # type: ignore[no-untyped-def]
             kept[number] = place
             number += 1
     return kept[:number].copy()
+
+
+@compiled
+def falling(scores):  # type: ignore[no-untyped-def]
+    """Return the places of scores in falling order, int64, shape (count,); equal ones in any."""
+    order = np.arange(scores.shape[0])
+    for root in range(scores.shape[0] // 2 - 1, -1, -1):
+        sift_down(order, scores, root, scores.shape[0])
+    for size in range(scores.shape[0] - 1, 0, -1):
+        order[0], order[size] = order[size], order[0]
+        sift_down(order, scores, 0, size)
+    return order
+
+
+@compiled
+def sift_down(heap, scores, root, size):  # type: ignore[no-untyped-def]
+    """Let a place sink in a heap of places, the lowest score first, until no child's is lower.
+
+    Args:
+        heap: Places, int64, shape (at least size,).
+        scores: Of all places, shape (count,).
+        root: Where the place stands.
+        size: How much of the heap counts.
+    """
+    sinking = heap[root]
+    while 2 * root + 1 < size:
+        child = 2 * root + 1
+        if child + 1 < size and scores[heap[child + 1]] < scores[heap[child]]:
+            child += 1
+        if scores[sinking] <= scores[heap[child]]:
+            break
+        heap[root] = heap[child]
+        root = child
+    heap[root] = sinking
