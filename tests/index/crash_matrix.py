@@ -21,7 +21,7 @@ import pyarrow as pa
 from embedworks.data import Corpus
 from embedworks.foundation import FileOperations, StorageError
 from embedworks.foundation.randomness import random_generator
-from embedworks.index import Fusion, Index, build_index, store, writer
+from embedworks.index import Fusion, Index, Storage, build_index, calibration, segments, store, writer
 from embedworks.index.manifest import read_manifest
 
 UNTOUCHED, REFUSED, DONE_AFTER_FAULT = 0, 3, 4
@@ -39,6 +39,7 @@ class FaultyOperations(FileOperations):
     def __init__(self, fail_at: int, mode: str) -> None:
         self.fail_at, self.mode = fail_at, mode
         self.count = 0
+        self.effects: list[str] = []
         self.fired = False
         self._unflushed: set[Path] = set()
         self._flushing: Path | None = None
@@ -49,6 +50,7 @@ class FaultyOperations(FileOperations):
             self._flushed(self._flushing)
             self._flushing = None
         self.count += 1
+        self.effects.append(effect)
         if self.count == self.fail_at or (self.fired and self.mode == "raise-onwards"):
             self._fail(effect)
         if effect in {"write", "append"}:
@@ -111,7 +113,7 @@ class FaultyOperations(FileOperations):
 
 
 def rows(start: int, end: int) -> dict[str, Any]:
-    vectors = random_generator(0, "crash").standard_normal((200, 4))[start:end]
+    vectors = random_generator(0, "crash").standard_normal((700, 4))[start:end]
     return {
         "ids": [f"row-{place}" for place in range(start, end)],
         "vectors": vectors,
@@ -132,6 +134,25 @@ def corpus(number: int) -> Corpus:
     return Corpus.from_columns(new["ids"], new["texts"], new["attributes"])
 
 
+def coded_rows(start: int, end: int) -> dict[str, Any]:
+    """Enough rows for codebooks, a few of them different from time to time."""
+    return rows(start, end) | {"texts": None, "attributes": None}
+
+
+def prepared_with(storage: Storage) -> Callable[[Path], None]:
+    def prepare(folder: Path) -> None:
+        index = Index.create(folder, dimension=4, storage=storage)
+        index.add(**rows(0, 4))
+        index.add(**coded_rows(300, 310))
+        index.delete(["row-1"])
+
+    return prepare
+
+
+def updated(index: Index) -> None:
+    index.update(["row-2", "row-6"], texts=["text anew", None], attributes={"place": [None, 60], "fresh": [True, None]})
+
+
 def replaced(index: Index) -> None:
     new = rows(0, 6)
     new["ids"][1] = "row-9"
@@ -142,27 +163,31 @@ Operation = tuple[Callable[[Path], None], Callable[[Path, FileOperations], None]
 OPERATIONS: dict[str, Operation] = {
     "create": (lambda folder: None, lambda folder, files: [Index.create(folder, dimension=4, files=files), None][1]),
     "add": (
-        lambda folder: prepared(folder, parts=3),
+        lambda folder: prepared(folder, parts=2),
         lambda folder, files: Index.open(folder, files=files).add(**rows(50, 60)),
     ),
     "add-and-merge": (
-        lambda folder: prepared(folder, parts=7),
+        lambda folder: prepared(folder, parts=2),
         lambda folder, files: Index.open(folder, files=files).add(**rows(50, 54)),
     ),
     "add-and-graph": (
-        lambda folder: prepared(folder, parts=3),
+        lambda folder: prepared(folder, parts=2),
         lambda folder, files: Index.open(folder, files=files).add(**rows(50, 150)),
     ),
     "replace": (
-        lambda folder: prepared(folder, parts=3),
+        lambda folder: prepared(folder, parts=2),
         lambda folder, files: replaced(Index.open(folder, files=files)),
     ),
+    "update": (
+        lambda folder: prepared(folder, parts=2),
+        lambda folder, files: updated(Index.open(folder, files=files)),
+    ),
     "delete": (
-        lambda folder: prepared(folder, parts=3),
+        lambda folder: prepared(folder, parts=2),
         lambda folder, files: Index.open(folder, files=files).delete(["row-2", "row-4", "row-5", "row-6"]),
     ),
     "compact": (
-        lambda folder: prepared(folder, parts=5),
+        lambda folder: prepared(folder, parts=3),
         lambda folder, files: Index.open(folder, files=files).compact(),
     ),
     "fusion": (
@@ -173,16 +198,35 @@ OPERATIONS: dict[str, Operation] = {
         lambda folder: None,
         lambda folder, files: [build_index(corpus(30), rows(0, 30)["vectors"], folder, files=files), None][1],
     ),
+    "add-codes-and-graph": (
+        prepared_with("pq"),
+        lambda folder, files: Index.open(folder, files=files).add(**coded_rows(350, 650)),
+    ),
+    "update-int8": (
+        prepared_with("int8"),
+        lambda folder, files: Index.open(folder, files=files).update(["row-2", "row-305"], texts=["anew", None]),
+    ),
+    "compact-float16": (
+        prepared_with("float16"),
+        lambda folder, files: Index.open(folder, files=files).compact(),
+    ),
 }
 
 
-def state(folder: Path) -> Any:
-    """What a reader can see, or None where there is no index yet."""
+def opened(folder: Path) -> Index | None:
+    """The index, every file of it read whole; None where there is none yet."""
     if not (folder / "manifest.json").exists():
         assert not folder.exists() or not any(path.name[0] != "." for path in folder.iterdir() if path.is_file())
         return None
     index = Index.open(folder)
     index.verify()
+    return index
+
+
+def state(index: Index | None) -> Any:
+    """What a reader can see."""
+    if index is None:
+        return None
     ids = [hit.id for hit in index.search(np.ones(4), k=1000).hits]
     assert len(ids) == len(index)
     items = index.get(sorted(ids))
@@ -225,36 +269,42 @@ def attempt(run: Callable[[Path, FileOperations], None], folder: Path, fail_at: 
 def matrix(folder: Path, operation: str, modes: list[str]) -> dict[str, dict[str, int]]:
     prepare, run = OPERATIONS[operation]
     template, finished, work = folder / "template", folder / "finished", folder / "work"
-    for place in (template, finished):
-        prepare(place)
-    old = state(template)
-    run(finished, FileOperations())
-    new = state(finished)
+    prepare(template)
+    if template.exists():
+        shutil.copytree(template, finished)
+    old = state(opened(template))
+    counted = FaultyOperations(0, "")
+    run(finished, counted)
+    new = state(opened(finished))
     seen = {}
     for mode in modes:
         counts = {"points": 0, "old": 0, "new": 0}
-        while True:
+        for point in range(1, counted.count + 2):
+            last = point > counted.count
+            if mode == "torn" and not last and counted.effects[point - 1] not in {"write", "append"}:
+                continue  # there, an end of the process is all that can happen: "exit" has seen it
             if work.exists():
                 shutil.rmtree(work)
             if template.exists():
                 shutil.copytree(template, work)
-            code = attempt(run, work, counts["points"] + 1, mode)
-            where = f"{operation}, {mode}, effect {counts['points'] + 1}, exit code {code}"
+            code = attempt(run, work, point, mode)
+            where = f"{operation}, {mode}, effect {point}, exit code {code}"
             assert code in {UNTOUCHED, REFUSED, DONE_AFTER_FAULT, KILLED}, where
+            assert (code == UNTOUCHED) == last, f"{where}: another number of effects than before"
             try:
-                left = state(work)
+                index = opened(work)
+                left = state(index)
             except Exception as error:
                 raise AssertionError(f"{where}: cannot be opened: {error}") from error
             assert left in (old, new), f"{where}: neither the old state nor the new one"
             if code in {UNTOUCHED, DONE_AFTER_FAULT}:
                 assert left == new, f"{where}: what was acknowledged is lost"
-            if left is not None:
-                index = Index.open(work)
+            if index is not None:
                 index.add(["afterwards"], [[1.0, 1.0, 1.0, 1.0]])
                 index.set_fusion(Fusion(vector_weight=0.75))
                 assert len(Index.open(work)) == len(left[0]) + 1, f"{where}: cannot be written to any more"
                 assert not unnamed_files(work), f"{where}: {unnamed_files(work)} was not cleaned away"
-            if code == UNTOUCHED:
+            if last:
                 break
             counts["points"] += 1
             counts["new" if left == new else "old"] += 1
@@ -262,15 +312,25 @@ def matrix(folder: Path, operation: str, modes: list[str]) -> dict[str, dict[str
     return seen
 
 
-def main(folder: Path, operation: str, modes: list[str]) -> None:
+def main(folder: Path, modes: list[str], operations: list[str]) -> None:
+    """Run operations one after the other and print what was seen, or what went wrong, for each."""
     # The power cut is modelled above; really flushing thousands of files would only take long.
     os.fsync = lambda descriptor: None
     pa.set_cpu_count(1)
-    if operation == "add-and-graph":
-        writer.GRAPH_ROWS = 64
+    segments.CODED_ROWS = 256
+    calibration._QUERIES = 1  # what it measures is no effect on files
     assert store.graph_due is writer.graph_due
-    sys.stdout.write(json.dumps(matrix(folder, operation, modes)))
+    found: dict[str, Any] = {}
+    for operation in operations:
+        writer.GRAPH_ROWS = 64 if "graph" in operation else 20_000
+        writer._MERGE_AT = 3 if "merge" in operation else 8
+        (folder / operation).mkdir()
+        try:
+            found[operation] = matrix(folder / operation, operation, modes)
+        except AssertionError as error:
+            found[operation] = str(error)
+    sys.stdout.write(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])
+    main(Path(sys.argv[1]), sys.argv[2].split(","), sys.argv[3:])

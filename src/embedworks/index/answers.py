@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cache
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -62,7 +61,8 @@ class Hits(Sequence[Hit]):
 
     def __init__(self, count: int, read: Callable[[], list[Hit]]) -> None:
         self._count = count
-        self._read = cache(read)
+        self._read = read
+        self._found: list[Hit] | None = None
 
     def __len__(self) -> int:
         return self._count
@@ -74,16 +74,21 @@ class Hits(Sequence[Hit]):
     def __getitem__(self, place: slice) -> list[Hit]: ...
 
     def __getitem__(self, place: int | slice) -> Hit | list[Hit]:
-        return self._read()[place]
+        return self._all()[place]
 
     def __iter__(self) -> Iterator[Hit]:
-        return iter(self._read())
+        return iter(self._all())
+
+    def _all(self) -> list[Hit]:
+        if self._found is None:
+            self._found = self._read()
+        return self._found
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
 
     def __repr__(self) -> str:
-        return repr(self._read())
+        return repr(self._all())
 
 
 @dataclass

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -190,7 +190,8 @@ def check_file(directory: Path, file: StoredFile, *, verified: set[StoredFile], 
     path = directory / file.name
     if file in verified and not whole:
         return path
-    if directory.resolve() not in path.resolve().parents:
+    inside = PurePosixPath(file.name)
+    if inside.is_absolute() or ".." in inside.parts:
         raise StorageError(f"the manifest names {file.name!r}, outside the index", where=str(directory))
     size = path.stat().st_size
     if size != file.bytes:

@@ -46,8 +46,20 @@ def passing_rows(condition: Condition, rows: pa.Table) -> NDArray[np.bool_]:
     """
     if rows.num_rows == 0:
         return np.zeros(0, dtype=np.bool_)
-    mask = pc.fill_null(_evaluate(condition, rows), False)
-    return np.asarray(mask.to_numpy(), dtype=np.bool_)
+    return np.concatenate([_known_and_true(chunk) for chunk in _evaluate(condition, rows).chunks if len(chunk)])
+
+
+def _known_and_true(chunk: pa.BooleanArray) -> NDArray[np.bool_]:
+    """Unpack Arrow's bits, which NumPy does many times as fast as Arrow."""
+    validity, bits = chunk.buffers()
+    mask = _unpacked(bits, chunk)
+    return mask if validity is None else mask & _unpacked(validity, chunk)
+
+
+def _unpacked(bits: pa.Buffer, chunk: pa.BooleanArray) -> NDArray[np.bool_]:
+    end = chunk.offset + len(chunk)
+    flags = np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=end, bitorder="little")
+    return flags[chunk.offset :].view(np.bool_)
 
 
 def _evaluate(condition: Condition, rows: pa.Table) -> pa.ChunkedArray:

@@ -91,7 +91,9 @@ def _code_product(code, query):  # type: ignore[no-untyped-def]
         def of_whole_numbers(code, query):  # type: ignore[no-untyped-def]
             total = np.int32(0)
             for component in range(query.shape[0]):
-                total += np.int32(code[component]) * np.int32(query[component])
+                # Numba widens a product of two int32 to int64; cut back, it is one instruction for 32 components.
+                product = np.int32(np.int32(code[component]) * np.int32(query[component]))
+                total = np.int32(total + product)
             return np.float32(total)
 
         return of_whole_numbers

@@ -173,7 +173,10 @@ def expected_plan(snapshot: Snapshot, passing: Passing, *, k: int, exact: bool) 
     calibration, covered = snapshot.calibration, snapshot.graph_rows
     if calibration is None or exact:
         return None
-    inside = int(np.searchsorted(passing.rows, covered.stop) - np.searchsorted(passing.rows, covered.start))
+    if covered.start == 0 and covered.stop == len(passing.mask):
+        inside = passing.count
+    else:
+        inside = int(passing.rows.searchsorted(covered.stop) - passing.rows.searchsorted(covered.start))
     return plan(calibration, rows=covered.stop - covered.start, passing=inside, k=k, wanted_recall=WANTED_RECALL)
 
 
