@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,10 +32,10 @@ def attributes_of(values: NDArray[np.float64]) -> Attributes:
 class SlowGraph:
     """The oracle: everything as lists and sets, in float64, one position at a time."""
 
-    def __init__(self, vectors: NDArray[np.float32], neighbours: int, scanned: int, ef: int) -> None:
+    def __init__(self, vectors: NDArray[np.float32], neighbours: int, scanned: int, ef: int, leap: str) -> None:
         exact = vectors.astype(np.float64)
         self.between = np.maximum(0, 2 - 2 * exact @ exact.T).tolist()
-        self.neighbours, self.scanned, self.ef = neighbours, scanned, ef
+        self.neighbours, self.scanned, self.ef, self.leap = neighbours, scanned, ef, leap
         self.edges: list[set[int]] = []
         self.batches: list[list[tuple[int, int, list[int]]]] = []
         self.holders: list[set[int]] = []
@@ -72,8 +73,9 @@ class SlowGraph:
         first = 0
         while left:
             kept = self.heuristic(point, left[: self.scanned])
-            left = [candidate for candidate in left if candidate > max(kept)]
-            last = max(kept) if left else point
+            end = max(kept) if self.leap == "furthest" else sorted(kept)[len(kept) // 2]
+            left = [candidate for candidate in left if candidate > end]
+            last = end if left else point
             self.batches[point].append((first, last, kept))
             first = last + 1
             for other in kept:
@@ -86,6 +88,8 @@ class SlowGraph:
                 self.edges[other] = set(self.heuristic(other, self.by_distance(other, self.edges[other])))
 
     def hold(self, other: int, point: int) -> None:
+        if (other, point) in self.ends:
+            return
         self.holders[other].add(point)
         self.ends[other, point] = len(self.between)
         if len(self.holders[other]) > 2 * self.neighbours:
@@ -95,11 +99,11 @@ class SlowGraph:
             self.holders[other] = kept
 
     def neighbours_within(self, point: int, left: int, right: int) -> set[int]:
-        found: set[int] = set()
+        read: list[int] = []
         for _, last, kept in self.batches[point]:
-            if last >= left and len(found) < self.neighbours:
-                found |= {other for other in kept if other >= left}
-        return found | {
+            if last >= left and len(read) < self.neighbours:
+                read += [other for other in kept if other >= left]
+        return set(read) | {
             other for (node, other), end in self.ends.items() if node == point and other < right and end >= right
         }
 
@@ -107,13 +111,14 @@ class SlowGraph:
 @pytest.mark.parametrize(
     ("neighbours", "scanned", "ef", "dimension"), [(1, 3, 6, 3), (2, 8, 20, 4), (4, 10, 40, 8), (8, 100, 150, 8)]
 )
-def test_batches_and_lives_are_the_oracle_s(neighbours: int, scanned: int, ef: int, dimension: int) -> None:
+@pytest.mark.parametrize("leap", ["middle", "furthest"])
+def test_batches_and_lives_are_the_oracle_s(neighbours: int, scanned: int, ef: int, dimension: int, leap: Any) -> None:
     generator = random_generator(neighbours, "batches")
     vectors, values = unit(generator, 160, dimension), generator.permutation(160).astype(np.float64)
     graph = SegmentGraph2D.build(
-        vectors, values, attribute="day", neighbours=neighbours, ef_construction=scanned, ef_max=ef
+        vectors, values, attribute="day", neighbours=neighbours, ef_construction=scanned, ef_max=ef, leap=leap
     )
-    slow = SlowGraph(vectors[np.argsort(values)], neighbours, scanned, ef)
+    slow = SlowGraph(vectors[np.argsort(values)], neighbours, scanned, ef, leap)
     for position in range(160):
         batches = [(first, last, held.tolist()) for first, last, held in graph.batches(position)]
         assert batches == slow.batches[position], position
@@ -143,12 +148,21 @@ def test_batches_tile_the_lower_bounds() -> None:
         batches = GRAPH.batches(position)
         assert [first for first, _, _ in batches] == [0, *(last + 1 for _, last, _ in batches[:-1])]
         assert batches[-1][1] == position
-        for first, last, held in batches:
+        for first, _, held in batches:
             assert 1 <= len(held) <= 16
             assert held.min() >= first
-            assert held.max() <= min(last, position - 1)
-        everything = np.concatenate([held for _, _, held in batches])
+            assert held.max() <= position - 1
+        # Half of a batch at least lies within a range that it serves, whatever its lower bound.
+        assert all(2 * (held >= last).sum() >= len(held) for _, last, held in batches[:-1])
+
+
+def test_leaping_to_the_furthest_holds_each_position_in_one_batch() -> None:
+    furthest = SegmentGraph2D.build(VECTORS, VALUES, attribute="day", ef_construction=40, ef_max=200, leap="furthest")
+    for position in range(1, furthest.known):
+        assert all(held.max() <= last for _, last, held in furthest.batches(position))
+        everything = np.concatenate([held for _, _, held in furthest.batches(position)])
         assert len(np.unique(everything)) == len(everything)
+    assert furthest.nbytes < GRAPH.nbytes
 
 
 def test_every_edge_used_lies_inside() -> None:
@@ -297,3 +311,5 @@ def test_a_saved_graph_answers_alike(tmp_path: Path) -> None:
 def test_settings_are_refused(settings: dict[str, int], words: str) -> None:
     with pytest.raises(InputError, match=words):
         SegmentGraph2D.build(VECTORS, VALUES, attribute="day", **settings)
+    with pytest.raises(InputError, match="leap is 'least'"):
+        SegmentGraph2D.build(VECTORS, VALUES, attribute="day", leap="least")  # type: ignore[arg-type]

@@ -1,9 +1,11 @@
 """SeRF's segment graph for ranges with two bounds: for each lower bound a segment graph of prefixes, folded together.
 
 A new position p looks for ``ef_max`` candidates, all before it, and makes batches of neighbours from them by HNSW's
-rule: the first batch serves all lower bounds up to its largest position e; then everything up to e is put away, what
-was dropped after e comes back, and the next batch serves the lower bounds after e; the last one serves up to p
-(MaxLeap of the published code). The candidates are searched in the HNSW that the first batches make.
+rule: the first batch serves all lower bounds up to one of its positions, e; then everything up to e is put away, what
+is after e comes back, and the next batch serves the lower bounds after e; the last one serves up to p. With e the
+furthest position of the batch the index is smallest (MaxLeap, what the published example takes); with e in the middle
+half of the batch at least lies within any range that it serves, and searches need fewer distances. The candidates are
+searched in the HNSW that the first batches make.
 
 A step of a search of positions l .. r - 1 reads the batch of the node that serves l, and the later positions that hold
 the node in a batch.
@@ -18,14 +20,15 @@ Decisions where the paper is silent, or where its code can be bettered:
   keeps and reads all.)
 * Of candidates at one distance the latest is looked at first: it serves the most lower bounds, and equal rows make a
   chain instead of a batch each.
-* Bounds are half-open everywhere. No candidate is taken into two batches (the code may take the last one of a batch
-  again).
+* The middle of a batch is its upper median. A position that holds another in several batches is one later holder.
+* Bounds are half-open everywhere. With e the furthest position no candidate is taken into two batches (the code may
+  take the last one of a batch again).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +48,9 @@ from embedworks.index.structures.segment_graph_kernels import (
 )
 from embedworks.index.structures.structure import Arrays, Counters, Vectors, checked_vectors
 from embedworks.index.structures.workspace import fixed
+
+Leap = Literal["middle", "furthest"]
+_LEAPS: Final = get_args(Leap)
 
 
 class SegmentGraph2D(SegmentGraph):
@@ -83,6 +89,7 @@ class SegmentGraph2D(SegmentGraph):
         neighbours: int = 8,
         ef_construction: int = 100,
         ef_max: int = 500,
+        leap: Leap = "middle",
         seed: int = 0,
     ) -> Self:
         """Insert the rows in the order of an attribute.
@@ -94,6 +101,8 @@ class SegmentGraph2D(SegmentGraph):
             neighbours: M; a batch holds at most 2 M (published: 8).
             ef_construction: Candidates looked at for one batch (published: 100).
             ef_max: Candidates for all batches of a row (published: 500).
+            leap: The last lower bound that a batch serves: the position in the middle of it, or the furthest one
+                (published), which makes a smaller index and slower searches.
             seed: All structures take one; nothing is random here.
 
         Raises:
@@ -106,15 +115,18 @@ class SegmentGraph2D(SegmentGraph):
                 where="settings",
                 mend="look for at least as many candidates as one batch looks at",
             )
+        if leap not in _LEAPS:
+            raise InputError(f"leap is {leap!r}", where="settings", mend=f"choose from {', '.join(_LEAPS)}")
         vectors = checked_vectors(vectors)
         order, ordered = attribute_order(values, len(vectors))
         graph: Arrays = {"order": order, "ordered": ordered}
-        graph |= _grow(fixed(vectors[order[: len(ordered)]]), neighbours, ef_construction, ef_max)
+        graph |= _grow(fixed(vectors[order[: len(ordered)]]), neighbours, ef_construction, ef_max, leap)
         facts = {
             "attribute": attribute,
             "neighbours": neighbours,
             "ef_construction": ef_construction,
             "ef_max": ef_max,
+            "leap": leap,
         }
         return cls(vectors, graph, facts)
 
@@ -171,7 +183,7 @@ _ARRAYS = (
 )
 
 
-def _grow(placed: Vectors, neighbours: int, ef_construction: int, ef_max: int) -> Arrays:
+def _grow(placed: Vectors, neighbours: int, ef_construction: int, ef_max: int, leap: Leap) -> Arrays:
     """Insert all positions; returns the arrays of the graph."""
     count, cap = len(placed), 2 * neighbours
     # The graph that candidates are searched in, and the holders of each position that are alive.
@@ -180,9 +192,8 @@ def _grow(placed: Vectors, neighbours: int, ef_construction: int, ef_max: int) -
         for _ in range(2)
     )
     identity = np.arange(count, dtype=np.int32)
-    parts = [
-        _insert(placed, identity, live, holding, start, stop, ef_construction, ef_max) for start, stop in chunks(count)
-    ]
+    settings = (ef_construction, ef_max, leap == "middle")
+    parts = [_insert(placed, identity, live, holding, start, stop, *settings) for start, stop in chunks(count)]
     counts, lasts, sizes, held, dropped = (
         np.concatenate(arrays) if arrays else np.empty(0, np.int32)
         for arrays in ([part[index] for part in parts] for index in range(5))
@@ -201,7 +212,7 @@ def _offsets(sizes: NDArray[np.int32]) -> NDArray[np.int64]:
 
 
 @compiled
-def _insert(vectors, identity, growing, holding, start, stop, ef_construction, ef_max):  # type: ignore[no-untyped-def]
+def _insert(vectors, identity, growing, holding, start, stop, ef_construction, ef_max, middle):  # type: ignore[no-untyped-def]
     """Insert positions start .. stop - 1.
 
     Returns:
@@ -216,7 +227,8 @@ def _insert(vectors, identity, growing, holding, start, stop, ef_construction, e
     chosen, chosen_distances = np.empty(cap, np.int32), np.empty(cap, np.float32)
     others, others_distances = np.empty(cap + 1, np.int32), np.empty(cap + 1, np.float32)
     unused = np.empty(cap + 1, np.bool_)
-    room = (stop - start) * ef_max  # a candidate is held once at most
+    linked = np.zeros(live.shape[0], np.int32)  # the last position that holds each one
+    room = (stop - start) * ef_max  # a candidate ends one batch at most, and, leaping to the furthest, is held once
     counts = np.zeros(stop - start, np.int32)
     lasts, sizes, held = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
     dropped = np.empty((room * 2, 3), np.int32)
@@ -229,12 +241,17 @@ def _insert(vectors, identity, growing, holding, start, stop, ef_construction, e
         latest = rows[:size].max()
         last = -1
         while last < position:
-            count, furthest = _batch(vectors, rows, distances, size, last, ef_construction, chosen, chosen_distances)
+            count = _batch(vectors, rows, distances, size, last, ef_construction, chosen, chosen_distances)
             first_batch = last == -1
-            last = furthest if furthest < latest else position
+            end = np.sort(chosen[:count])[count // 2] if middle else chosen[:count].max()
+            last = end if end < latest else position
             lasts[batches], sizes[batches] = last, count
             batches += 1
             counts[position - start] += 1
+            if filled + count > held.shape[0]:
+                longer = np.empty(held.shape[0] * 2 + count, np.int32)
+                longer[:filled] = held[:filled]
+                held = longer
             held[filled : filled + count] = chosen[:count]
             filled += count
             if lost + count * cap > dropped.shape[0]:
@@ -243,6 +260,9 @@ def _insert(vectors, identity, growing, holding, start, stop, ef_construction, e
                 dropped = more
             for place in range(count):
                 source = chosen[place]
+                if linked[source] == position:
+                    continue
+                linked[source] = position
                 looked = link(
                     vectors, source, position, chosen_distances[place],
                     holders, holders_distances, holders_counts, others, others_distances, unused,
@@ -275,12 +295,8 @@ def _latest_first(rows, distances, size):  # type: ignore[no-untyped-def]
 
 @compiled
 def _batch(vectors, rows, distances, size, last, scanned, chosen, chosen_distances):  # type: ignore[no-untyped-def]
-    """Choose from the candidates after position ``last``, looking at ``scanned`` of them at most.
-
-    Returns:
-        How many were chosen, and the largest of them.
-    """
-    count, furthest, looked = 0, -1, 0
+    """Choose from the candidates after position ``last``, looking at ``scanned`` of them; returns how many."""
+    count, looked = 0, 0
     for place in range(size):
         row = rows[place]
         if row <= last:
@@ -291,8 +307,7 @@ def _batch(vectors, rows, distances, size, last, scanned, chosen, chosen_distanc
         if stands(vectors, row, distances[place], chosen, chosen_distances, count):
             chosen[count], chosen_distances[count] = row, distances[place]
             count += 1
-            furthest = max(furthest, row)
-    return count, furthest
+    return count
 
 
 @compiled
