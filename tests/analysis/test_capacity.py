@@ -34,6 +34,8 @@ def test_all_pairs_in_too_few_dimensions() -> None:
     assert found.verdict is CapacityVerdict.LIKELY
     assert found.free_dimension is None
     assert found.bounds.upper == 4, "in exact arithmetic four would do"
+    assert found.upper_margin is not None
+    assert 0 < found.upper_margin < found.margin, "but by less than the margin asked for"
     assert max(found.tried) == 4
     assert all(share < 1 for share in found.tried.values())
 

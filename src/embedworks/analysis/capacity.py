@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embedworks.analysis.circle_embedding import circle_documents, circle_order, circle_query
 from embedworks.analysis.free_embedding import FreeEmbeddingSettings, train_free_embeddings
+from embedworks.analysis.ranking_margin import ranking_check
 from embedworks.analysis.relevance_graph import Densities, RelevanceMatrix, relevance_densities
 from embedworks.analysis.sign_rank import DimensionBounds, dimension_bounds
 from embedworks.foundation import InputError
@@ -53,6 +55,8 @@ class Capacity:
     Args:
         densities: Of the whole graph of queries.
         bounds: Of the least dimension, over the queries looked at.
+        upper_margin: Least difference of cosines by which the exact vectors of the upper bound rank a relevant document
+            above another; 0 or below where float64 cannot tell. None where the bound comes from a rank alone.
         dimension: The dimension asked about.
         queries_looked_at: Different queries trained on: all, or those of the largest strength where there are many.
         documents_looked_at: Different documents of theirs, one for all that no query wants.
@@ -66,6 +70,7 @@ class Capacity:
 
     densities: Densities
     bounds: DimensionBounds
+    upper_margin: float | None
     dimension: int
     queries_looked_at: int
     documents_looked_at: int
@@ -88,6 +93,7 @@ class Capacity:
                 "lower_by": self.bounds.lower_by,
                 "upper": self.bounds.upper,
                 "upper_by": self.bounds.upper_by,
+                "upper_margin": self.upper_margin,
                 "sign_rank": [self.bounds.sign_rank_lower, self.bounds.sign_rank_upper],
             },
             "dimension": self.dimension,
@@ -151,6 +157,7 @@ def judge_capacity(
     return Capacity(
         densities=densities,
         bounds=bounds,
+        upper_margin=_circle_margin(looked_at) if bounds.upper_by.startswith("documents on a circle") else None,
         dimension=dimension,
         queries_looked_at=looked_at.shape[0],
         documents_looked_at=looked_at.shape[1],
@@ -188,6 +195,14 @@ def _hardest(matrix: RelevanceMatrix, densities: Densities) -> NDArray[np.bool_]
         for row in rows
     }
     return RelevanceMatrix(kept, documents=matrix.documents).distinct()
+
+
+def _circle_margin(relevance: NDArray[np.bool_]) -> float | None:
+    order, arcs = circle_order(relevance)
+    placed = relevance[:, order]
+    queries = [circle_query(np.flatnonzero(row).tolist(), documents=len(row), degree=arcs) for row in placed]
+    margin = ranking_check(np.stack(queries), circle_documents(placed.shape[1], degree=arcs), placed).margin
+    return margin if np.isfinite(margin) else None
 
 
 def _verdict(
