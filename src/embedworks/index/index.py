@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pyarrow as pa
 from numpy.typing import ArrayLike
 
-from embedworks.foundation import LOCAL_FILES, FileOperations, InputError
-from embedworks.index.answers import Answer, Explanation, Fusion, Item, Mode
-from embedworks.index.facets import value_counts
+from embedworks.foundation import LOCAL_FILES, FileOperations
+from embedworks.index.answers import Fusion
 from embedworks.index.intake import Columns, Strings, Texts, checked_count, checked_ids
-from embedworks.index.listing import Listing
 from embedworks.index.manifest import Manifest
 from embedworks.index.postings import default_settings
-from embedworks.index.searching import Request, answer_all, checked_queries, expected_plan
+from embedworks.index.reading import IndexReader
 from embedworks.index.snapshot import Snapshot
 from embedworks.index.store import Store
 from embedworks.index.stored_vectors import Storage, checked_storage
 from embedworks.index.writer import Changes, NewRows, added, compacted, updated, without_rows
 
 
-class Index:
+class Index(IndexReader):
     """Filtered nearest neighbours on disk; made by :meth:`create` or :meth:`open`.
 
     Every writing method returns only when its change is durable; a kill at any moment leaves the state before it or
@@ -38,9 +32,6 @@ class Index:
         >>> index.search([1.0, 0.0], where="year >= 2025").hits[0].id
         'b'
     """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
 
     @classmethod
     def create(
@@ -97,55 +88,6 @@ class Index:
                 above 32 MiB are checked by size and structure only; :meth:`verify` reads them whole.
         """
         return cls(Store(Path(path), files=files))
-
-    @property
-    def path(self) -> Path:
-        """The directory."""
-        return self._store.path
-
-    def __len__(self) -> int:
-        return self._store.snapshot.live_rows
-
-    def __contains__(self, id: object) -> bool:  # noqa: A002 - the record's own word
-        return isinstance(id, str) and bool(self._store.snapshot.rows_of(pa.array([id]))[0] >= 0)
-
-    def __repr__(self) -> str:
-        return f"Index({str(self.path)!r}, rows={len(self)}, dimension={self.dimension})"
-
-    @property
-    def dimension(self) -> int:
-        """Components of every vector."""
-        return self._store.snapshot.manifest.dimension
-
-    @property
-    def storage(self) -> Storage:
-        """How vectors are kept: float32, float16, int8 or pq."""
-        return self._store.snapshot.manifest.storage
-
-    @property
-    def model(self) -> str | None:
-        """Name or path of the model the vectors come from."""
-        return self._store.snapshot.manifest.model
-
-    @property
-    def lexical(self) -> bool:
-        """Whether texts are indexed by their terms too."""
-        return self._store.snapshot.manifest.lexical is not None
-
-    @property
-    def fusion(self) -> Fusion:
-        """How a hybrid search joins its two sides unless a call says otherwise."""
-        return self._store.snapshot.manifest.fusion
-
-    @property
-    def schema(self) -> pa.Schema:
-        """Names and Arrow types of the attributes."""
-        return self._store.snapshot.manifest.schema
-
-    @property
-    def attributes(self) -> dict[str, str]:
-        """Names of the attributes and their types: int64, float64, string, bool, date, timestamp, list<string>."""
-        return dict(self._store.snapshot.manifest.attributes)
 
     def set_fusion(self, fusion: Fusion) -> None:
         """Store how hybrid searches join their sides from now on, such as a weight found on training data."""
@@ -250,181 +192,3 @@ class Index:
             StorageError: A file is altered; it is named.
         """
         self._store.verify()
-
-    def get(self, ids: Strings) -> list[Item]:
-        """Return rows by their ids.
-
-        Args:
-            ids: Distinct ids of rows that exist.
-
-        Returns:
-            The items in the order of the ids.
-
-        Raises:
-            InputError: An id is not in the index.
-        """
-        snapshot, names = self._store.snapshot, checked_ids(ids)
-        rows = snapshot.existing(names, where=str(self.path))
-        found = snapshot.records(rows).to_pylist()
-        return [
-            Item(id=row.pop("id"), text=row.pop("text"), attributes=row, vector=vector)
-            for row, vector in zip(found, snapshot.vectors(rows), strict=True)
-        ]
-
-    def refresh(self) -> bool:
-        """Go on to the last commit, which another process may have made; return whether there was a newer one."""
-        return self._store.refresh()
-
-    def listing(self) -> Listing:
-        """Return the live rows as a list: by date, counted by day, with their vectors, without a query."""
-        return Listing(self._store.snapshot)
-
-    def facets(self, name: str, *, where: str | None = None) -> dict[Any, int]:
-        """Count the values of an attribute over the live rows, the most frequent first.
-
-        Args:
-            name: An attribute; of a set, each member counts.
-            where: Only rows that pass this filter count.
-
-        Returns:
-            Value to number of rows; nulls are left out, equal counts stand in the order of their values.
-
-        Raises:
-            InputError: There is no such attribute, or the filter is refused.
-        """
-        return value_counts(self._store.snapshot, name, where)
-
-    def search(
-        self,
-        vector: ArrayLike | None = None,
-        *,
-        text: str | None = None,
-        k: int = 10,
-        where: str | None = None,
-        mode: Mode = "vector",
-        fusion: Fusion | None = None,
-        exact: bool = False,
-    ) -> Answer:
-        """Find the k best rows.
-
-        No hit ever violates ``where``, and if at least k rows pass, k come back (in ``lexical`` mode: k of those that
-        share a term with the query).
-
-        Args:
-            vector: The query's vector, shape (dimension,), for modes ``vector`` and ``hybrid``.
-            text: The query's text, for modes ``lexical`` and ``hybrid``.
-            k: How many hits are wanted.
-            where: A filter such as ``"year >= 2025 and kind = 'function'"``; see docs/rooms/index.md.
-            mode: ``vector`` ranks by cosine, ``lexical`` by BM25, ``hybrid`` by both.
-            fusion: How a hybrid search joins its sides; the index's own unless given.
-            exact: Whether the graph is forbidden; then the ranking is that of a float64 brute force.
-
-        Returns:
-            The hits and how they were found.
-
-        Raises:
-            InputError: The filter, the vector or the combination cannot be used.
-        """
-        one = None if vector is None else np.asarray(vector)
-        if one is not None and one.ndim != 1:
-            raise InputError(f"the shape is {one.shape}", where="vector", mend="pass one vector, or use search_batch")
-        return self.search_batch(
-            None if one is None else one[np.newaxis],
-            texts=None if text is None else [text],
-            k=k,
-            where=where,
-            mode=mode,
-            fusion=fusion,
-            exact=exact,
-        )[0]
-
-    def explain(
-        self,
-        vector: ArrayLike | None = None,
-        *,
-        text: str | None = None,
-        k: int = 10,
-        where: str | None = None,
-        mode: Mode = "vector",
-        fusion: Fusion | None = None,
-        exact: bool = False,
-    ) -> Explanation:
-        """Search, and say how: the plan, the selectivity, what was compared, and the milliseconds of each step.
-
-        Args:
-            vector: As in :meth:`search`, like the others.
-            text: The query's text.
-            k: How many hits are wanted.
-            where: A filter.
-            mode: ``vector``, ``lexical`` or ``hybrid``.
-            fusion: How a hybrid search joins its sides.
-            exact: Whether the graph is forbidden.
-
-        Returns:
-            The explanation, with the answer in it; printed, it is a few lines.
-
-        Raises:
-            InputError: As in :meth:`search`.
-        """
-        answer = self.search(vector, text=text, k=k, where=where, mode=mode, fusion=fusion, exact=exact)
-        snapshot = self._store.snapshot
-        wide = k if mode == "vector" else max(k, (fusion or snapshot.manifest.fusion).candidates)
-        chosen = None if mode == "lexical" else expected_plan(snapshot, snapshot.passing(where), k=wide, exact=exact)
-        return Explanation(
-            answer,
-            estimated_share=snapshot.estimated_share(where),
-            expected_milliseconds=None if chosen is None else chosen.nanoseconds / 1e6,
-            scan_milliseconds=None if chosen is None else chosen.scan_nanoseconds / 1e6,
-        )
-
-    def search_batch(
-        self,
-        vectors: ArrayLike | None = None,
-        *,
-        texts: Sequence[str] | None = None,
-        k: int = 10,
-        where: str | Sequence[str | None] | None = None,
-        mode: Mode = "vector",
-        fusion: Fusion | None = None,
-        exact: bool = False,
-    ) -> list[Answer]:
-        """Find the k best rows for each of many queries; those with the same filter share one scan.
-
-        Args:
-            vectors: Query vectors, shape (queries, dimension).
-            texts: Query texts, length (queries,).
-            k: How many hits each query wants.
-            where: One filter for all, or one a query.
-            mode: As in :meth:`search`.
-            fusion: As in :meth:`search`.
-            exact: As in :meth:`search`.
-
-        Returns:
-            One answer a query.
-
-        Raises:
-            InputError: As in :meth:`search`, or the numbers of vectors, texts and filters differ.
-        """
-        snapshot = self._store.snapshot
-        request = Request(k=k, mode=mode, fusion=fusion or snapshot.manifest.fusion, exact=exact)
-        return answer_all(snapshot, checked_queries(snapshot, request, vectors=vectors, texts=texts, where=where))
-
-    def more_like(self, id: str, *, k: int = 10, where: str | None = None) -> Answer:  # noqa: A002
-        """Find the rows nearest to a stored one, itself left out.
-
-        Args:
-            id: The id of a row.
-            k: How many hits are wanted.
-            where: A filter.
-
-        Returns:
-            The hits and how they were found.
-
-        Raises:
-            InputError: There is no such row, or the filter is refused.
-        """
-        snapshot = self._store.snapshot
-        row = snapshot.existing(checked_ids([id]), where=str(self.path))
-        request = Request(k=k, mode="vector", fusion=snapshot.manifest.fusion, exact=False)
-        queries = checked_queries(snapshot, request, vectors=snapshot.vectors(row), texts=None, where=where)
-        return answer_all(snapshot, queries, left_out=int(row[0]))[0]
