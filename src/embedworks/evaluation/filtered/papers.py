@@ -29,8 +29,8 @@ class PaperSet:
     Args:
         ids: arXiv ids, length (n,).
         vectors: Of length 1, float32, shape (n, d).
-        table: Attributes date, primary_category, categories, authors, number_of_authors, number_of_categories and draw (a random
-            number from [0, 1)), n rows.
+        table: Attributes date, primary_category, categories, authors, number_of_authors, number_of_categories and draw
+            (a random number from [0, 1)), n rows.
         queries: Vectors of held-out papers, of length 1, float32, shape (q, d).
         asked_primary: Primary category of each held-out paper.
     """
