@@ -132,7 +132,7 @@ def open_segment(directory: Path, entry: SegmentEntry, manifest: Manifest, *, ve
     """
     paths = {part: check_file(directory, file, verified=verified) for part, file in entry.files.items()}
     shape = (entry.rows, manifest.dimension)
-    vectors = open_array(paths["vectors"], stored_kind(manifest.storage), shape, scattered="codebooks" in paths)
+    vectors = open_array(paths["vectors"], stored_kind(manifest.storage), shape, scattered="codes" in paths)
     rows = _aligned(_open_table(paths["rows"], entry.rows), manifest.schema, paths["rows"])
     postings = None
     if manifest.lexical is not None:
