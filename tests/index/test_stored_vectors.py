@@ -149,6 +149,11 @@ def test_the_graph_is_walked_over_the_codes_of_each(
         ]
         assert np.mean(shared) > 9.7
         assert all(where is None or hit.attributes["even"] for answer in walked for hit in answer.hits)
+    filters = [[None, "even", "not even"][place % 3] for place in range(30)]
+    together = index.search_batch(queries, where=filters)
+    for query, where, answer in zip(queries, filters, together, strict=True):
+        alone = index.search(query, where=where)
+        assert (answer.hits, answer.how, answer.recall) == (alone.hits, alone.how, alone.recall)
     Index.open(index_path).verify()
 
 

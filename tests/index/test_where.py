@@ -45,12 +45,15 @@ ROW = st.fixed_dictionaries(
 )
 NUMBER = st.integers(-4, 4).map(str) | st.sampled_from(["0.5", "-1.5", "2e0", "99999999999999999999", "-1e30"])
 QUOTED = LETTERS.map(lambda text: "'{}'".format(text.replace("'", "''")))
-DAY = st.dates(date(2026, 1, 1), date(2026, 1, 4)).map(lambda day: f"'{day}'") | st.just("DATE '2026-01-02'")
+PLAIN_DAY = st.dates(date(2026, 1, 1), date(2026, 1, 4)).map(lambda day: f"'{day}'")
+DAY = PLAIN_DAY | st.just("DATE '2026-01-02'")
 MOMENT = DAY | st.sampled_from(["'2026-01-01T09:00:00'", "'2026-01-02T10:00:00+01:00'"])
 TRUTH = st.sampled_from(["true", "FALSE"])
 OPERATOR = st.sampled_from(["=", "!=", "<>", "<", "<=", ">", ">="])
-STANDARD = {"words": NUMBER, "weight": NUMBER, "kind": QUOTED}
+# SQLite keeps a date as its text, which is in the order of the dates.
+STANDARD = {"words": NUMBER, "weight": NUMBER, "kind": QUOTED, "date": PLAIN_DAY}
 EVERY = STANDARD | {"date": DAY, "seen": MOMENT}
+OPEN = st.sampled_from(["open", "not open"]) | TRUTH.map(lambda truth: f"open != {truth}")
 
 
 @st.composite
@@ -69,10 +72,11 @@ def predicates(draw: st.DrawFn, columns: dict[str, st.SearchStrategy[str]]) -> s
         return f"{name} {negated}between {draw(value)} and {draw(value)}"
     if form == "null":
         return f"{name} is {negated}null"
-    if form == "more" and columns is EVERY:
+    if form == "more" and columns is STANDARD:
+        return draw(OPEN)
+    if form == "more":
         return draw(
-            st.sampled_from(["open", "not open"])
-            | TRUTH.map(lambda truth: f"open != {truth}")
+            OPEN
             | QUOTED.map(lambda text: f"tags {negated}contains {text}")
             | QUOTED.map(lambda text: f"CONTAINS(tags, {text})")
             | st.just("tags is null")
@@ -144,9 +148,14 @@ def test_masks_equal_sqlite(rows: list[dict[str, Any]], expression: str) -> None
     database = sqlite3.connect(":memory:")
     try:
         database.execute("pragma case_sensitive_like = on")
-        database.execute("create table items (place integer, words integer, weight real, kind text)")
-        values = [(place, row["words"], row["weight"], row["kind"]) for place, row in enumerate(rows)]
-        database.executemany("insert into items values (?, ?, ?, ?)", values)
+        database.execute(
+            "create table items (place integer, words integer, weight real, kind text, date text, open integer)"
+        )
+        values = [
+            (place, row["words"], row["weight"], row["kind"], row["date"] and str(row["date"]), row["open"])
+            for place, row in enumerate(rows)
+        ]
+        database.executemany("insert into items values (?, ?, ?, ?, ?, ?)", values)
         passing = {place for (place,) in database.execute(f"select place from items where {expression}")}
     finally:
         database.close()
