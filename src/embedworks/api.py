@@ -172,6 +172,7 @@ def search(
     k: int = 10,
     where: str | None = None,
     mode: Mode = "hybrid",
+    recall: float = 0.99,
     model: Encoder | str | Path | None = None,
 ) -> Answer:
     """Search an index by meaning, by words or by both, under a filter.
@@ -182,13 +183,14 @@ def search(
         k: Number of hits wanted.
         where: A filter in SQL form over the attributes, such as ``"year >= 2025 and kind = 'function'"``.
         mode: ``vector``, ``lexical`` or ``hybrid``.
+        recall: Least share of the true nearest entries to expect of an approximate answer; 1 makes it exact.
         model: The encoder for the query; by default the one the index was built with.
 
     Returns:
         The hits, how they were found, and the milliseconds it took.
     """
     opened, vector = _opened_with_query(target, text, mode=mode, model=model)
-    return opened.search(vector, text=None if mode == "vector" else text, k=k, where=where, mode=mode)
+    return opened.search(vector, text=None if mode == "vector" else text, k=k, where=where, mode=mode, recall=recall)
 
 
 def explain(
@@ -198,6 +200,7 @@ def explain(
     k: int = 10,
     where: str | None = None,
     mode: Mode = "hybrid",
+    recall: float = 0.99,
     model: Encoder | str | Path | None = None,
 ) -> Explanation:
     """Search, and say how: the plan, the selectivity, what was compared, and the milliseconds of each step.
@@ -208,13 +211,14 @@ def explain(
         k: Number of hits wanted.
         where: A filter in SQL form over the attributes.
         mode: ``vector``, ``lexical`` or ``hybrid``.
+        recall: Least share of the true nearest entries to expect of an approximate answer; 1 makes it exact.
         model: The encoder for the query; by default the one the index was built with.
 
     Returns:
         The explanation, with the answer in it.
     """
     opened, vector = _opened_with_query(target, text, mode=mode, model=model)
-    return opened.explain(vector, text=None if mode == "vector" else text, k=k, where=where, mode=mode)
+    return opened.explain(vector, text=None if mode == "vector" else text, k=k, where=where, mode=mode, recall=recall)
 
 
 def _opened_with_query(

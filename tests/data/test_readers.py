@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +14,8 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 
-from embedworks.data import Corpus, Labelled, readers
+from embedworks.data import Corpus, Labelled, read_table, readers
+from embedworks.data.readers import read_jsonl
 from embedworks.foundation import InputError
 
 Writer = Callable[[str, str | bytes], Path]
@@ -157,3 +159,14 @@ def test_too_long_a_line_is_refused(write_file: Writer, monkeypatch: pytest.Monk
     monkeypatch.setattr(readers, "MAX_LINE_BYTES", 100)
     with pytest.raises(InputError, match=r"x\.jsonl, line 2: longer than 100 bytes"):
         Corpus.read(write_file("x.jsonl", '{"text": "a"}\n{"text": "' + "b" * 200 + '"}\n'))
+
+
+def test_a_column_of_jsonl_whose_texts_are_dates_is_one_of_dates(write_file: Writer) -> None:
+    lines = ['{"day": "2026-07-01", "odd": "2026-02-30", "some": "2026-07-01", "none": null}', '{"some": "soon"}']
+    path = write_file("items.jsonl", "\n".join(lines) + "\n")
+    table = read_table(path)
+    assert table["day"].to_pylist() == [date(2026, 7, 1), None]
+    assert table["odd"].to_pylist() == ["2026-02-30", None]
+    assert table["some"].to_pylist() == ["2026-07-01", "soon"]
+    assert table["none"].to_pylist() == [None, None]
+    assert read_jsonl(path, strings=["day"])["day"].to_pylist() == ["2026-07-01", None]

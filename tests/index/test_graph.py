@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embedworks.foundation import InputError
 from embedworks.foundation.randomness import random_generator
 from embedworks.index import Index, searching, writer
 from embedworks.index.planner import Plan
@@ -96,6 +97,31 @@ def test_a_walk_that_does_not_pay_is_followed_by_a_scan(
     monkeypatch.setattr(searching, "plan", lambda *given, **known: replace(_plan_of_a_walk(*given, **known), **limits))
     query = random_generator(2, "queries").standard_normal(16)
     assert _same_as_exact(grown, query, "share < 0.5")
+
+
+def test_each_answer_of_a_batch_says_its_own_way(grown: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = random_generator(3, "queries")
+    queries = generator.standard_normal((12, 16))
+    alone = [grown.search(query, where="share < 0.5") for query in queries]
+    budget = int(np.median([answer.cost.codes for answer in alone]))
+    narrow = {"budget": budget}
+    monkeypatch.setattr(searching, "plan", lambda *given, **known: replace(_plan_of_a_walk(*given, **known), **narrow))
+    answers = grown.search_batch(queries, where="share < 0.5")
+    assert {answer.approximate for answer in answers} == {True, False}
+    for answer in answers:
+        assert answer.how.startswith("graph over" if answer.approximate else "exact over")
+        assert (answer.recall < 1) == answer.approximate
+
+
+def test_the_recall_wanted_decides_the_way(grown: Index) -> None:
+    query = random_generator(4, "queries").standard_normal(16)
+    exact = grown.search(query, recall=1.0)
+    assert not exact.approximate
+    assert exact.hits == grown.search(query, exact=True).hits
+    assert grown.search(query).approximate
+    for refused in (0.0, 1.01, float("nan")):
+        with pytest.raises(InputError, match="not above 0 and at most 1"):
+            grown.search(query, recall=refused)
 
 
 def test_a_walk_goes_where_the_slow_one_goes(grown: Index) -> None:

@@ -22,6 +22,7 @@ def search(
     where: str | None = None,
     k: HitCount = 10,
     mode: Mode = "hybrid",
+    recall: float = 0.99,
     model: str | None = None,
     explain: bool = False,
     json: JsonTarget = None,
@@ -34,6 +35,7 @@ def search(
         where: Filter in SQL form, such as "year >= 2025 and kind = 'function'".
         k: Number of hits wanted.
         mode: vector searches by meaning, lexical by words, hybrid by both.
+        recall: Least share of the true nearest entries to expect of an approximate answer; 1 makes it exact.
         model: Encoder for the query; by default the one the index was built with.
         explain: Say how it was found: plan, selectivity, what was compared, milliseconds by step.
         json: Where to write the answer as JSON; - is standard output.
@@ -42,10 +44,10 @@ def search(
 
     explanation = None
     if explain:
-        explanation = api.explain(index, text, k=k, where=where, mode=mode, model=model)
+        explanation = api.explain(index, text, k=k, where=where, mode=mode, recall=recall, model=model)
         answer = explanation.answer
     else:
-        answer = api.search(index, text, k=k, where=where, mode=mode, model=model)
+        answer = api.search(index, text, k=k, where=where, mode=mode, recall=recall, model=model)
     document = answer_document(text, where, answer)
     if explanation is not None:
         document["explanation"] = explanation.to_dict()

@@ -7,10 +7,12 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
@@ -44,7 +46,7 @@ def read_table(path: str | Path, *, strings: Sequence[str] = ()) -> pa.Table:
     require_file(path)
     if kind in _TEXT_SUFFIXES:
         if _TEXT_SUFFIXES[kind] == "JSONL":
-            return read_jsonl(path)
+            return read_jsonl(path, strings=strings)
         return read_csv(path, delimiter="\t" if kind == ".tsv" else ",", strings=strings)
     if kind in _BINARY_SUFFIXES and kind == suffixes[-1]:
         return _read_parquet(path) if kind == ".parquet" else _read_arrow(path)
@@ -144,11 +146,14 @@ def read_csv(
         _refuse("CSV", path, error)
 
 
-def read_jsonl(path: str | Path) -> pa.Table:
+def read_jsonl(path: str | Path, *, strings: Sequence[str] = ()) -> pa.Table:
     """Read a file of one JSON object a line; a key that a line lacks is a missing cell.
+
+    JSON has no dates: a column whose every text is one (``2026-07-01``) becomes a column of dates, as in CSV.
 
     Args:
         path: The file, gzipped or not.
+        strings: Columns to be read as text even if every cell looks like a date.
 
     Returns:
         The table, columns in order of first appearance.
@@ -172,9 +177,21 @@ def read_jsonl(path: str | Path) -> pa.Table:
     if not pieces:
         raise InputError("the file has no rows", where=str(path), mend="give at least one JSON object")
     try:
-        return pa.concat_tables(pieces, promote_options="permissive")
+        table = pa.concat_tables(pieces, promote_options="permissive")
     except pa.ArrowException as error:
         _refuse("JSONL", path, error)
+    return _with_dates(table, strings)
+
+
+def _with_dates(table: pa.Table, strings: Sequence[str]) -> pa.Table:
+    for place, field in enumerate(table.schema):
+        column = table.column(place)
+        if field.name in strings or not pa.types.is_string(field.type) or column.null_count == len(column):
+            continue
+        if pc.all(pc.match_substring_regex(column, r"^\d{4}-\d{2}-\d{2}$")).as_py():
+            with suppress(pa.ArrowInvalid):  # 2026-02-30 is no date, and stays text
+                table = table.set_column(place, field.name, column.cast(pa.date32()))
+    return table
 
 
 def _json_object(line: str, where: str) -> dict[str, Any]:

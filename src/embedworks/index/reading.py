@@ -15,7 +15,7 @@ from embedworks.index.answers import Answer, Explanation, Fusion, Item, Mode
 from embedworks.index.facets import value_counts
 from embedworks.index.intake import Strings, checked_ids
 from embedworks.index.listing import Listing
-from embedworks.index.searching import Request, answer_all, checked_queries, expected_plan
+from embedworks.index.searching import WANTED_RECALL, Request, answer_all, checked_queries, expected_plan
 from embedworks.index.store import Store
 from embedworks.index.stored_vectors import Storage
 
@@ -132,6 +132,7 @@ class IndexReader:
         mode: Mode = "vector",
         fusion: Fusion | None = None,
         exact: bool = False,
+        recall: float = WANTED_RECALL,
     ) -> Answer:
         """Find the k best rows.
 
@@ -146,6 +147,7 @@ class IndexReader:
             mode: ``vector`` ranks by cosine, ``lexical`` by BM25, ``hybrid`` by both.
             fusion: How a hybrid search joins its sides; the index's own unless given.
             exact: Whether the graph is forbidden; then the ranking is that of a float64 brute force.
+            recall: Least share of the true nearest rows to expect of an approximate answer, above 0 and at most 1.
 
         Returns:
             The hits and how they were found.
@@ -164,6 +166,7 @@ class IndexReader:
             mode=mode,
             fusion=fusion,
             exact=exact,
+            recall=recall,
         )[0]
 
     def explain(
@@ -176,6 +179,7 @@ class IndexReader:
         mode: Mode = "vector",
         fusion: Fusion | None = None,
         exact: bool = False,
+        recall: float = WANTED_RECALL,
     ) -> Explanation:
         """Search, and say how: the plan, the selectivity, what was compared, and the milliseconds of each step.
 
@@ -187,6 +191,7 @@ class IndexReader:
             mode: ``vector``, ``lexical`` or ``hybrid``.
             fusion: How a hybrid search joins its sides.
             exact: Whether the graph is forbidden.
+            recall: Least recall to expect.
 
         Returns:
             The explanation, with the answer in it; printed, it is a few lines.
@@ -194,10 +199,12 @@ class IndexReader:
         Raises:
             InputError: As in :meth:`search`.
         """
-        answer = self.search(vector, text=text, k=k, where=where, mode=mode, fusion=fusion, exact=exact)
+        answer = self.search(vector, text=text, k=k, where=where, mode=mode, fusion=fusion, exact=exact, recall=recall)
         snapshot = self._store.snapshot
         wide = k if mode == "vector" else max(k, (fusion or snapshot.manifest.fusion).candidates)
-        chosen = None if mode == "lexical" else expected_plan(snapshot, snapshot.passing(where), k=wide, exact=exact)
+        chosen = None
+        if mode != "lexical":
+            chosen = expected_plan(snapshot, snapshot.passing(where), k=wide, recall=1.0 if exact else recall)
         return Explanation(
             answer,
             estimated_share=snapshot.estimated_share(where),
@@ -215,6 +222,7 @@ class IndexReader:
         mode: Mode = "vector",
         fusion: Fusion | None = None,
         exact: bool = False,
+        recall: float = WANTED_RECALL,
     ) -> list[Answer]:
         """Find the k best rows for each of many queries; those with the same filter share one scan.
 
@@ -226,6 +234,7 @@ class IndexReader:
             mode: As in :meth:`search`.
             fusion: As in :meth:`search`.
             exact: As in :meth:`search`.
+            recall: As in :meth:`search`.
 
         Returns:
             One answer a query.
@@ -234,7 +243,8 @@ class IndexReader:
             InputError: As in :meth:`search`, or the numbers of vectors, texts and filters differ.
         """
         snapshot = self._store.snapshot
-        request = Request(k=k, mode=mode, fusion=fusion or snapshot.manifest.fusion, exact=exact)
+        fusion = fusion or snapshot.manifest.fusion
+        request = Request(k=k, mode=mode, fusion=fusion, recall=1.0 if exact else recall)
         return answer_all(snapshot, checked_queries(snapshot, request, vectors=vectors, texts=texts, where=where))
 
     def more_like(self, id: str, *, k: int = 10, where: str | None = None) -> Answer:  # noqa: A002
@@ -253,6 +263,6 @@ class IndexReader:
         """
         snapshot = self._store.snapshot
         row = snapshot.existing(checked_ids([id]), where=str(self.path))
-        request = Request(k=k, mode="vector", fusion=snapshot.manifest.fusion, exact=False)
+        request = Request(k=k, mode="vector", fusion=snapshot.manifest.fusion, recall=WANTED_RECALL)
         queries = checked_queries(snapshot, request, vectors=snapshot.vectors(row), texts=None, where=where)
         return answer_all(snapshot, queries, left_out=int(row[0]))[0]

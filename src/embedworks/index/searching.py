@@ -19,7 +19,7 @@ from embedworks.index.planner import Plan, plan
 from embedworks.index.snapshot import Passing, Snapshot
 
 WANTED_RECALL = 0.99
-"""Least recall@10 to expect of an answer from the graph."""
+"""Least recall@10 to expect of an answer from the graph, unless a caller says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Request:
         k: How many hits a query wants.
         mode: Which side, or both.
         fusion: How a hybrid search joins them.
-        exact: Whether the graph is forbidden.
+        recall: Least recall to expect of an approximate answer; 1 forbids the graph.
     """
 
     k: int
     mode: Mode
     fusion: Fusion
-    exact: bool
+    recall: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +81,8 @@ def checked_queries(
     """
     mode = request.mode
     checked_count(request.k, name="k")
+    if not 0.0 < request.recall <= 1.0:
+        raise InputError(f"{request.recall} is not above 0 and at most 1", where="recall", mend="0.99 is the default")
     if mode not in {"vector", "lexical", "hybrid"}:
         raise InputError(f"{mode!r} is unknown", where="mode", mend="use vector, lexical or hybrid")
     if mode != "lexical" and vectors is None:
@@ -126,7 +128,7 @@ def answer_all(snapshot: Snapshot, queries: Queries, *, left_out: int | None = N
     groups: dict[str | None, list[int]] = {}
     for query, where in enumerate(filters):
         groups.setdefault(where, []).append(query)
-    found: dict[int, tuple[Ranking, _Group]] = {}
+    found: dict[int, tuple[Ranking, _Group, int]] = {}
     for where, members in groups.items():
         started = time.perf_counter()
         passing = snapshot.passing(where)
@@ -138,46 +140,47 @@ def answer_all(snapshot: Snapshot, queries: Queries, *, left_out: int | None = N
             None if vectors is None else vectors[members],
             None if texts is None else [texts[query] for query in members],
         )
-        for query, ranking in zip(members, rankings, strict=True):
-            found[query] = (ranking, group)
+        for place, (query, ranking) in enumerate(zip(members, rankings, strict=True)):
+            found[query] = (ranking, group, place)
     hits = [_hits(snapshot, found[query][0]) for query in range(len(filters))]
     milliseconds = (time.perf_counter() - begun) * 1000 / max(1, len(filters))
     answers = []
     for query, found_hits in enumerate(hits):
-        group = found[query][1]
+        _, group, place = found[query]
+        approximate = group.walked(place)
         answers.append(
             Answer(
                 hits=found_hits,
                 milliseconds=milliseconds,
-                how=group.how(),
+                how=group.how(place),
                 passing=group.count,
                 rows=snapshot.live_rows,
                 mode=request.mode,
-                approximate=group.approximate,
-                recall=group.recall,
+                approximate=approximate,
+                recall=group.recall if approximate else 1.0,
                 cost=group.cost,
             )
         )
     return answers
 
 
-def expected_plan(snapshot: Snapshot, passing: Passing, *, k: int, exact: bool) -> Plan | None:
+def expected_plan(snapshot: Snapshot, passing: Passing, *, k: int, recall: float) -> Plan | None:
     """Return what the planner chooses for a vector search; None where there is no graph, or it is forbidden.
 
     Args:
         snapshot: Where to search.
         passing: The rows that pass.
         k: How many are wanted.
-        exact: Whether the graph is forbidden.
+        recall: Least recall to expect; 1 forbids the graph.
     """
     calibration, covered = snapshot.calibration, snapshot.graph_rows
-    if calibration is None or exact:
+    if calibration is None or recall >= 1.0:
         return None
     if covered.start == 0 and covered.stop == len(passing.mask):
         inside = passing.count
     else:
         inside = int(passing.rows.searchsorted(covered.stop) - passing.rows.searchsorted(covered.start))
-    return plan(calibration, rows=covered.stop - covered.start, passing=inside, k=k, wanted_recall=WANTED_RECALL)
+    return plan(calibration, rows=covered.stop - covered.start, passing=inside, k=k, wanted_recall=recall)
 
 
 class _Group:
@@ -186,8 +189,13 @@ class _Group:
     def __init__(self, snapshot: Snapshot, request: Request, passing: Passing, filtered: bool) -> None:
         self.snapshot, self.request, self.filtered, self._passing = snapshot, request, filtered, passing
         self.passing, self.rows, self.count = passing.mask, passing.rows, passing.count
-        self.approximate, self.recall, self.cost = False, 1.0, Cost()
-        self._vector_way = ""
+        self.recall, self.cost = 1.0, Cost()
+        self._walked: list[bool] = []  # by query, where walks were tried: whether one gave the answer
+        self._newer = 0
+
+    def walked(self, place: int) -> bool:
+        """Return whether a walk through the graph gave the answer of a query."""
+        return bool(self._walked) and self._walked[place]
 
     def took(self, step: str, started: float) -> None:
         """Add the time since then to a step's."""
@@ -219,12 +227,20 @@ class _Group:
         self.took("fusion", started)
         return rankings
 
-    def how(self) -> str:
+    def how(self, place: int) -> str:
+        """Say which way the answer of a query was found."""
         live = f"{self.snapshot.live_rows:,} rows"
         over = f"{self.count:,} of {live}" if self.filtered or self.count < self.snapshot.live_rows else live
         if self.request.mode == "lexical":
             return f"BM25 over {over}"
-        vector_way = self._vector_way or f"exact over {over}"
+        vector_way = f"exact over {over}"
+        if self.walked(place):
+            covered = self.snapshot.graph_rows
+            vector_way = f"graph over {covered.stop - covered.start:,} rows, {self.count:,} passing"
+            if self._newer:
+                vector_way += f", and exact over {self._newer:,} newer ones"
+        elif self._walked:
+            vector_way += ", as a walk through the graph did not pay"
         if self.request.mode == "vector":
             return vector_way
         fusion = self.request.fusion
@@ -238,7 +254,7 @@ class _Group:
 
     def _by_vector(self, vectors: NDArray[np.float64], k: int) -> list[Ranking]:
         started = time.perf_counter()
-        chosen = expected_plan(self.snapshot, self._passing, k=k, exact=self.request.exact)
+        chosen = expected_plan(self.snapshot, self._passing, k=k, recall=self.request.recall)
         if chosen is None or chosen.way == "scan":
             rankings = exact_rankings(self.snapshot, vectors, self.rows, k, cost=self.cost)
             self.took("scan", started)
@@ -251,7 +267,8 @@ class _Group:
         assert graph is not None
         inside = self.passing[covered]
         outside = self.rows[(self.rows < covered.start) | (self.rows >= covered.stop)]
-        rankings, gave_up = [], 0
+        rankings = []
+        self.recall, self._newer = chosen.recall, len(outside)
         for query in vectors:
             started = time.perf_counter()
             walk = graph.walk(query, inside, beam=chosen.beam, budget=chosen.budget, fewest=chosen.fewest)
@@ -259,8 +276,8 @@ class _Group:
             self.cost.hops += walk.counters.hops
             self.took("graph", started)
             started = time.perf_counter()
-            if walk.gave_up or len(walk.rows) < k:
-                gave_up += 1
+            self._walked.append(not walk.gave_up and len(walk.rows) >= k)
+            if not self._walked[-1]:
                 rankings += exact_rankings(self.snapshot, query[np.newaxis], self.rows, k, cost=self.cost)
                 self.took("scan", started)
                 continue
@@ -271,13 +288,6 @@ class _Group:
             rankings.append(settled_ranking(self.snapshot, query, found, k))
             self.cost.vectors += len(found)
             self.took("settle", started)
-        self.approximate = gave_up < len(vectors)
-        self.recall = chosen.recall if self.approximate else 1.0
-        self._vector_way = f"graph over {graph.rows:,} rows, {self.count:,} passing"
-        if len(outside):
-            self._vector_way += f", and exact over {len(outside):,} newer ones"
-        if gave_up:
-            self._vector_way += f"; exact for {gave_up} of {len(vectors)} queries whose walk did not pay"
         return rankings
 
 
