@@ -67,3 +67,12 @@ def test_refuses_an_empty_corpus_and_wrong_lengths() -> None:
         Bm25([], [])
     with pytest.raises(InputError):
         Bm25(["a"], ["one", "two"])
+
+
+def test_stop_words_count_where_they_are_kept() -> None:
+    texts = ["the wing", "a wing", "flow of heat"]
+    assert Bm25(["a", "b", "c"], texts).search(["the"], 3) == [[]]
+    ((found,),) = Bm25(["a", "b", "c"], texts, stop_words=False).search(["the"], 3)
+    mean_length = (2 + 1 + 3) / 3
+    expected = math.log(1 + 2.5 / 1.5) / (1 + 1.5 * (0.25 + 0.75 * 2 / mean_length))
+    assert found == ("a", pytest.approx(expected))

@@ -22,6 +22,7 @@ class Bm25:
         texts: One text a document.
         k1: Saturation of the term frequency.
         b: Strength of the length normalisation, 0 to 1.
+        stop_words: Whether the English stop words are left out.
 
     Raises:
         InputError: Numbers of ids and texts differ, or there is no document.
@@ -32,16 +33,17 @@ class Bm25:
         ['b', 'a']
     """
 
-    def __init__(self, ids: Sequence[str], texts: Sequence[str], *, k1: float = 1.5, b: float = 0.75) -> None:
+    def __init__(
+        self, ids: Sequence[str], texts: Sequence[str], *, k1: float = 1.5, b: float = 0.75, stop_words: bool = True
+    ) -> None:
         if len(ids) != len(texts) or not ids:
             raise InputError(f"{len(ids)} ids and {len(texts)} texts", where="Bm25", mend="give one text an id")
         import bm25s
 
         order = sorted(range(len(ids)), key=ids.__getitem__)  # columns in the order of ids: ties fall to the lower id
         self._ids = [ids[row] for row in order]
-        tokens = bm25s.tokenize(
-            [texts[row] for row in order], stopwords="en", return_ids=False, show_progress=False, lower=True
-        )
+        self._stop_words = "en" if stop_words else None
+        tokens = self._words([texts[row] for row in order])
         # bm25s cannot index a corpus without any word; such a corpus answers nothing.
         self._model = bm25s.BM25(k1=k1, b=b, method="lucene", dtype="float64") if any(tokens) else None
         if self._model is not None:
@@ -57,12 +59,10 @@ class Bm25:
         Returns:
             Document ids with scores above zero, one list a query.
         """
-        import bm25s
-
         if self._model is None:
             return [[] for _ in texts]
         answers: list[list[tuple[str, float]]] = []
-        for words in bm25s.tokenize(list(texts), stopwords="en", return_ids=False, show_progress=False, lower=True):
+        for words in self._words(list(texts)):
             if not words:
                 answers.append([])
                 continue
@@ -76,3 +76,11 @@ class Bm25:
                 ]
             )
         return answers
+
+    def _words(self, texts: list[str]) -> list[list[str]]:
+        import bm25s
+
+        words: list[list[str]] = bm25s.tokenize(
+            texts, stopwords=self._stop_words, return_ids=False, show_progress=False, lower=True
+        )
+        return words
