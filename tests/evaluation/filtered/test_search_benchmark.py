@@ -60,6 +60,8 @@ def test_a_run_compares_every_cell_with_who_is_there(monkeypatch: pytest.MonkeyP
         assert ours["queries"] >= 4
         assert cell["ratio"]["low"] <= cell["ratio"]["median"] <= cell["ratio"]["high"]
         assert set(cell["ratios"]) <= {"NumPy exact", "faiss Flat", "faiss HNSW"}
+    assert [row["cell"] for row in figures["tables"]["cells"]] == [cell["cell"] for cell in figures["cells"]]
+    assert {row["engine"] for row in figures["tables"]["engines"]} >= {"embedworks", "faiss HNSW"}
     summary = figures["summary"]
     assert len(summary["at_least_as_fast"]) + len(summary["slower"]) == 12
     written = io.StringIO()

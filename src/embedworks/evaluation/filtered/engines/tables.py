@@ -49,27 +49,25 @@ class LanceDb(Engine):
     package: ClassVar[str] = "lancedb"
 
     def build(self, papers: PaperSet, cells: Sequence[Cell], folder: Path) -> None:
-        """Write two tables, one of them with a vector index."""
+        """Write a table with all its indexes."""
         import lancedb
 
         database: Any = lancedb.connect(str(folder))
         rows = _with_days(papers).append_column("vector", _vectors(papers))
-        self.tables: dict[str, Any] = {}
-        for way in ("flat", "lists"):
-            table = database.create_table(way, rows)
-            for name, kind in (
-                ("date", "BTREE"),
-                ("draw", "BTREE"),
-                ("number_of_authors", "BTREE"),
-                ("primary_category", "BITMAP"),
-                ("categories", "LABEL_LIST"),
-                ("authors", "LABEL_LIST"),
-            ):
-                table.create_scalar_index(name, index_type=kind)
-            self.tables[way] = table
-        self.tables["lists"].create_index(
+        table: Any = database.create_table("papers", rows)
+        for name, kind in (
+            ("date", "BTREE"),
+            ("draw", "BTREE"),
+            ("number_of_authors", "BTREE"),
+            ("primary_category", "BITMAP"),
+            ("categories", "LABEL_LIST"),
+            ("authors", "LABEL_LIST"),
+        ):
+            table.create_scalar_index(name, index_type=kind)
+        table.create_index(
             metric="cosine", num_partitions=128, num_sub_vectors=96, index_type="IVF_PQ", vector_column_name="vector"
         )
+        self.table = table
 
     def settings(self) -> list[list[str]]:
         """The scan, and the lists along how many are read."""
@@ -77,15 +75,13 @@ class LanceDb(Engine):
 
     def prepare(self, where: Filter, setting: str) -> Search:
         """Write the filter in its SQL."""
-        way, _, probes = setting.partition(" ")
-        table = self.tables[way]
+        table, probes = self.table, setting.partition(" ")[2]
         text = " AND ".join(_sql(condition, "array_has") for condition in where.conditions)
 
         def search(query: Any) -> Any:
             asked = table.search(query).distance_type("cosine").where(text, prefilter=True)
             asked = asked.select(["row", "_distance"]).limit(K)
-            if probes:
-                asked = asked.nprobes(int(probes)).refine_factor(10)
+            asked = asked.nprobes(int(probes)).refine_factor(10) if probes else asked.bypass_vector_index()
             return asked.to_arrow().column("row").to_numpy()
 
         return search
