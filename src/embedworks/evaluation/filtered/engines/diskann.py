@@ -43,14 +43,15 @@ class DiskAnn(Engine):
     def build(self, papers: PaperSet, cells: Sequence[Cell], folder: Path) -> None:
         """Write vectors and labels for the other process, which builds."""
         filters = {f.where: f for cell in cells for f in cell.filters if self.supports(f)}
-        labels: list[list[str]] = [["none"] for _ in range(len(papers))]
+        labels: list[list[str]] = [[] for _ in range(len(papers))]
         self._label = {}
         for number, (text, where) in enumerate(filters.items()):
             self._label[text] = f"label{number}"
             for row in where.rows:
                 labels[row].append(f"label{number}")
         np.save(folder / "vectors.npy", papers.vectors)
-        (folder / "labels.json").write_text(json.dumps(labels), encoding="utf-8")
+        # A row has to have a label. One that all rows share would make the build keep too few edges for the others.
+        (folder / "labels.json").write_text(json.dumps([names or ["none"] for names in labels]), encoding="utf-8")
         self._folder, self._rows = folder, len(papers)
         worker = Path(__file__).with_name("diskann_worker.py")
         self._process = subprocess.Popen(  # noqa: S603 - the interpreter the person named
