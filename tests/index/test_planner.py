@@ -38,8 +38,8 @@ def _plan(prices: Calibration, share: float, **changes: Any) -> Any:
 
 def test_the_narrowest_beam_of_the_wanted_recall_is_taken(prices: Calibration) -> None:
     assert _plan(prices, 1.0).beam == 32
-    assert _plan(prices, 1.0, wanted_recall=0.996).beam == 128
-    assert _plan(prices, 1.0, k=40).beam == 128
+    assert _plan(prices, 1.0, wanted_recall=0.996).beam == 96
+    assert _plan(prices, 1.0, k=40).beam == 96
     assert _plan(prices, 1.0).recall == pytest.approx(1 - 0.3 / 32)
 
 

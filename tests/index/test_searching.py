@@ -211,3 +211,32 @@ def test_numbers_that_differ_in_a_batch_are_refused(searched: tuple[Index, dict[
         index.search_batch(np.ones((2, 8)), texts=["dune"], mode="hybrid")
     with pytest.raises(InputError, match="list of strings"):
         index.search_batch(texts="dune", mode="lexical")
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16", "int8", "pq"])
+def test_a_query_alone_has_the_answer_of_a_batch(
+    make_rows: Callable[..., dict[str, Any]], tmp_path: Path, storage: Any
+) -> None:
+    """One segment, where a scan for one query has a way of its own; rows repeat, so scores tie."""
+    rows = make_rows(300)
+    rows["vectors"][100:140] = rows["vectors"][99]
+    index = Index.create(tmp_path / "one.index", dimension=8, lexical=False, storage=storage)
+    index.add(rows["ids"], rows["vectors"], attributes=rows["attributes"])
+    index.delete(rows["ids"][5:9])
+    queries = [*random_generator(0, "alone").standard_normal((20, 8)), rows["vectors"][99], 1e101 * np.ones(8)]
+    for where in (None, "words < 3", "kind = 'class'", "words > 1000", "words is null"):
+        for k in (1, 10, 45, 400):
+            for query, whole in zip(queries, index.search_batch(np.stack(queries), where=where, k=k), strict=True):
+                alone = index.search(query, where=where, k=k)
+                assert alone.hits == whole.hits
+                assert (alone.how, alone.passing, alone.rows, alone.recall, alone.approximate) == (
+                    whole.how, whole.passing, whole.rows, whole.recall, whole.approximate,
+                )  # fmt: skip
+
+
+@pytest.mark.parametrize("query", [np.full(8, np.nan), np.zeros(8), np.ones(7), np.array(["a"] * 8), np.ones((1, 8))])
+def test_a_query_alone_is_refused_like_many(searched: tuple[Index, dict[str, Any]], query: Any) -> None:
+    with pytest.raises(InputError, match="vector"):
+        searched[0].search(query)
+    with pytest.raises(InputError, match="k"):
+        searched[0].search(np.ones(8), k=0)

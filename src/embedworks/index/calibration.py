@@ -19,7 +19,7 @@ from embedworks.index.graph import Graph
 from embedworks.index.stored_vectors import StoredRows, as_compiled, read_rows
 
 SHARES: Final = (1.0, 0.5, 0.25, 0.1, 0.05)
-BEAMS: Final = (16, 32, 64, 128, 256)
+BEAMS: Final = (16, 24, 32, 48, 64, 96, 128, 192, 256)
 _QUERIES: Final = 48
 _ANSWER: Final = 10
 _NOISE: Final = 0.5
@@ -47,6 +47,11 @@ class Calibration:
     def from_document(cls, document: dict[str, Any]) -> Calibration:
         """Return what was stored as JSON."""
         return cls(**document)
+
+    @cached_property
+    def beams(self) -> list[int]:
+        """The widths that were measured, ascending."""
+        return sorted(map(int, self.recall))
 
     def scan_cost(self, rows: int) -> float:
         """Return the nanoseconds of a scan of some rows."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from embedworks.index.calibration import BEAMS, Calibration
+from embedworks.index.calibration import Calibration
 
 LONGEST_ANSWER: Final = 100
 """A longer answer is found by a scan: the beam would have to be wider than any that was measured."""
@@ -58,7 +58,7 @@ def plan(calibration: Calibration, *, rows: int, passing: int, k: int, wanted_re
     if passing < k or k > LONGEST_ANSWER or wanted_recall >= 1.0 or calibration.cheapest_walk > scan:
         return chosen
     share = passing / rows
-    for beam in BEAMS:
+    for beam in calibration.beams:
         recall = calibration.walk_recall(beam, share)
         if beam < 2 * k or recall < wanted_recall:
             continue

@@ -15,7 +15,7 @@ from embedworks.index.answers import Answer, Explanation, Fusion, Item, Mode
 from embedworks.index.facets import value_counts
 from embedworks.index.intake import Strings, checked_ids
 from embedworks.index.listing import Listing
-from embedworks.index.searching import WANTED_RECALL, Request, answer_all, checked_queries, expected_plan
+from embedworks.index.searching import WANTED_RECALL, Request, answer_all, answer_one, checked_queries, expected_plan
 from embedworks.index.store import Store
 from embedworks.index.stored_vectors import Storage
 
@@ -158,6 +158,11 @@ class IndexReader:
         one = None if vector is None else np.asarray(vector)
         if one is not None and one.ndim != 1:
             raise InputError(f"the shape is {one.shape}", where="vector", mend="pass one vector, or use search_batch")
+        if mode == "vector" and one is not None:
+            wanted = 1.0 if exact else recall
+            answer = answer_one(self._store.snapshot, one, k=k, where=where, recall=wanted)
+            if answer is not None:
+                return answer
         return self.search_batch(
             None if one is None else one[np.newaxis],
             texts=None if text is None else [text],

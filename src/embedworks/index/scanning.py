@@ -4,10 +4,33 @@ from __future__ import annotations
 
 import numpy as np
 
-from embedworks.index.scoring import code_scores, cosines_of
+from embedworks.index.scoring import code_scores, cosines_of, encode_query
 from embedworks.index.structures.kernels import compiled
 
 # Sorting and partitioning by NumPy's names would take ten seconds to compile; the heap below takes half of one.
+
+
+@compiled
+def best_of_codes(values, bounds, vectors, rows, query, k):  # type: ignore[no-untyped-def]
+    """Find the k rows of highest cosine over codes of whole numbers, in one call.
+
+    Args:
+        values: Codes, int8, shape (n, d).
+        bounds: As in :func:`best_rows`, like the next three.
+        vectors: The rows themselves.
+        rows: The rows to search among.
+        query: Of length 1, float64, shape (d,).
+        k: At least 1.
+
+    Returns:
+        Rows and cosines, best first; how many were scored in float64; whether two of them are equal.
+    """
+    code, scale, error = encode_query(query)
+    best, scores, settled = best_rows(values, bounds, vectors, rows, query, code, scale, error, k)
+    tied = False
+    for place in range(1, scores.shape[0]):
+        tied = tied or scores[place] == scores[place - 1]
+    return best, scores, settled, tied
 
 
 @compiled

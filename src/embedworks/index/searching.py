@@ -14,7 +14,7 @@ from embedworks.foundation import InputError
 from embedworks.index.answers import Answer, Cost, Fusion, Hit, Hits, Mode
 from embedworks.index.exact import Ranking, best_first, cosines, exact_rankings, settled_ranking
 from embedworks.index.fusion import fused_scores
-from embedworks.index.intake import checked_count, checked_query
+from embedworks.index.intake import checked_count, checked_query, unit_query
 from embedworks.index.planner import Plan, plan
 from embedworks.index.snapshot import Passing, Snapshot
 
@@ -162,6 +162,67 @@ def answer_all(snapshot: Snapshot, queries: Queries, *, left_out: int | None = N
             )
         )
     return answers
+
+
+def answer_one(snapshot: Snapshot, vector: NDArray[Any], *, k: int, where: str | None, recall: float) -> Answer | None:
+    """Answer a vector search whose way is one scan, with nothing done that it does not need.
+
+    With a narrow filter the bookkeeping of many queries, sides and segments would take several times as long as the
+    scan. The answer is that of :func:`answer_all`, bit for bit.
+
+    Args:
+        snapshot: Where to search.
+        vector: The query, shape (dimension,).
+        k: How many hits are wanted.
+        where: A filter.
+        recall: Least recall to expect.
+
+    Returns:
+        The answer; None where the search needs more, or is to be refused.
+    """
+    if len(snapshot.segments) != 1 or vector.shape != (snapshot.manifest.dimension,) or vector.dtype.kind != "f":
+        return None
+    if type(k) is not int or k < 1 or (where is not None and type(where) is not str) or not 0.0 < recall <= 1.0:
+        return None
+    segment = snapshot.segments[0]
+    if segment.codes.codebooks is not None:
+        return None
+    begun = time.perf_counter()
+    passing = snapshot.passing(where)
+    count = passing.count
+    filtered = time.perf_counter()
+    if count == 0:
+        return None
+    if snapshot.calibration is not None and recall < 1.0:
+        chosen = expected_plan(snapshot, passing, k=k, recall=recall)
+        if chosen is not None and chosen.way != "scan":
+            return None
+    from embedworks.index.scanning import best_of_codes
+
+    query = unit_query(vector)
+    rows, scores, settled, tied = best_of_codes(
+        segment.codes.values, segment.codes.bounds, segment.compiled, passing.rows, query, k
+    )
+    if tied:
+        rows, scores = best_first(snapshot, rows, scores, k)
+    ended = time.perf_counter()
+    live = snapshot.live_rows
+    whole = where is None and count == live
+    return Answer(
+        hits=_hits(snapshot, (rows, scores)),
+        milliseconds=(ended - begun) * 1000,
+        how=f"exact over {live:,} rows" if whole else f"exact over {count:,} of {live:,} rows",
+        passing=count,
+        rows=live,
+        mode="vector",
+        approximate=False,
+        recall=1.0,
+        cost=Cost(
+            codes=count if settled < count else 0,
+            vectors=settled,
+            milliseconds={"filter": (filtered - begun) * 1000, "scan": (ended - filtered) * 1000},
+        ),
+    )
 
 
 def expected_plan(snapshot: Snapshot, passing: Passing, *, k: int, recall: float) -> Plan | None:
