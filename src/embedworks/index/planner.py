@@ -17,7 +17,7 @@ LONGEST_ANSWER: Final = 100
 """A longer answer is found by a scan: the beam would have to be wider than any that was measured."""
 _CLEARLY: Final = 0.7
 _OVER_EXPECTED: Final = 2.0
-_FEWEST_OF_EXPECTED: Final = 0.5
+_FEWEST_OF_EXPECTED: Final = 0.75
 
 
 @dataclass(frozen=True)
