@@ -96,7 +96,7 @@ def test_a_walk_that_does_not_pay_is_followed_by_a_scan(
     """Over its budget, among rows that fail, or with fewer rows than wanted."""
     monkeypatch.setattr(searching, "plan", lambda *given, **known: replace(_plan_of_a_walk(*given, **known), **limits))
     query = random_generator(2, "queries").standard_normal(16)
-    assert _same_as_exact(grown, query, "share < 0.5")
+    assert _same_as_exact(Index.open(grown.path), query, "share < 0.5")
 
 
 def test_each_answer_of_a_batch_says_its_own_way(grown: Index, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_each_answer_of_a_batch_says_its_own_way(grown: Index, monkeypatch: pyte
     budget = int(np.median([answer.cost.codes for answer in alone]))
     narrow = {"budget": budget}
     monkeypatch.setattr(searching, "plan", lambda *given, **known: replace(_plan_of_a_walk(*given, **known), **narrow))
-    answers = grown.search_batch(queries, where="share < 0.5")
+    answers = Index.open(grown.path).search_batch(queries, where="share < 0.5")
     assert {answer.approximate for answer in answers} == {True, False}
     for answer in answers:
         assert answer.how.startswith("graph over" if answer.approximate else "exact over")

@@ -109,6 +109,10 @@ class Graph:
         return LayeredGraph.restore(self.arrays, self.entry)
 
     @cached_property
+    def _codes(self) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        return fixed(self.codes.values), fixed(self.codes.bounds)
+
+    @cached_property
     def _workspace(self) -> Workspace:
         return Workspace(self.rows)
 
@@ -138,8 +142,7 @@ class Graph:
         code, scale, _ = self.codes.encoded(query)
         space = self._workspace
         rows, compared, hops, rejected, gave_up = search_graph(
-            fixed(self.codes.values),
-            fixed(self.codes.bounds),
+            *self._codes,
             *self.layers.read_only,
             self.layers.entry,
             self.layers.top,

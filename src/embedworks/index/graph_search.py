@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from embedworks.index.prefetch import prefetch_row
-from embedworks.index.scoring import code_product
+from embedworks.index.scoring import FETCHED_AHEAD, code_product
 from embedworks.index.structures.kernels import compiled, compiled_fast, pop, push
 
 _WALKED_FIRST = 256
-_AHEAD = 8  # codes on their way from memory while one is scored
 
 
 @compiled_fast
@@ -99,11 +98,11 @@ def search_graph(  # type: ignore[no-untyped-def]
                 count += 1
         compared += count
         walked += count
-        for place in range(min(_AHEAD, count)):
+        for place in range(min(FETCHED_AHEAD, count)):
             prefetch_row(values, fresh[place])
         for place in range(count):
-            if place + _AHEAD < count:
-                prefetch_row(values, fresh[place + _AHEAD])
+            if place + FETCHED_AHEAD < count:
+                prefetch_row(values, fresh[place + FETCHED_AHEAD])
             other = fresh[place]
             other_distance = -_score(values, bounds, other, query, query_scale)
             passes = mask[other]

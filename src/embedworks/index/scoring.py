@@ -11,6 +11,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
+from embedworks.index.prefetch import prefetch_row
 from embedworks.index.stored_vectors import LARGEST_LEVEL
 from embedworks.index.structures.kernels import compiled, compiled_fast
 
@@ -18,6 +19,8 @@ _QUERY_LEVELS = 32_767
 _LARGEST_SUM = 2**31 - 2**16
 _HALF_UNIT: Final = float(2**112)
 _FAST: Final[Any] = {"fastmath": {"reassoc", "contract", "nsz", "arcp"}, "nogil": True}
+FETCHED_AHEAD: Final = 8
+"""Codes on their way from memory while one is scored."""
 ROUNDING: Final = 4e-6
 """More than float32 rounding can add to a score made from whole numbers, of rows of length 1."""
 
@@ -188,7 +191,10 @@ def code_scores(values, bounds, rows, query, query_scale, query_error, scores, s
         scores: Filled with the scores, float32, shape (count,).
         slacks: Filled with what each score can be off by at most, float32, shape (count,).
     """
-    for place in range(rows.shape[0]):
+    count = rows.shape[0]
+    for place in range(count):
+        if place + FETCHED_AHEAD < count:
+            prefetch_row(values, rows[place + FETCHED_AHEAD])
         row = rows[place]
         score = code_product(values[row], query) * (bounds[row, 0] * query_scale)
         scores[place] = score

@@ -20,6 +20,7 @@ from embedworks.index.snapshot import Passing, Snapshot
 
 WANTED_RECALL = 0.99
 """Least recall@10 to expect of an answer from the graph, unless a caller says otherwise."""
+_DID_NOT_PAY = ", as a walk through the graph did not pay"
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ def answer_all(snapshot: Snapshot, queries: Queries, *, left_out: int | None = N
 
 
 def answer_one(snapshot: Snapshot, vector: NDArray[Any], *, k: int, where: str | None, recall: float) -> Answer | None:
-    """Answer a vector search whose way is one scan, with nothing done that it does not need.
+    """Answer a vector search over one segment, with nothing done that it does not need.
 
     With a narrow filter the bookkeeping of many queries, sides and segments would take several times as long as the
     scan. The answer is that of :func:`answer_all`, bit for bit.
@@ -190,38 +191,50 @@ def answer_one(snapshot: Snapshot, vector: NDArray[Any], *, k: int, where: str |
     begun = time.perf_counter()
     passing = snapshot.passing(where)
     count = passing.count
-    filtered = time.perf_counter()
     if count == 0:
         return None
-    if snapshot.calibration is not None and recall < 1.0:
-        chosen = expected_plan(snapshot, passing, k=k, recall=recall)
-        if chosen is not None and chosen.way != "scan":
-            return None
+    chosen = expected_plan(snapshot, passing, k=k, recall=recall)
+    by_graph = chosen is not None and chosen.way == "graph"
+    if by_graph and not snapshot.graph_covers_all:
+        return None
+    query = unit_query(vector)
+    cost, filtered = Cost(), time.perf_counter()
+    cost.milliseconds["filter"] = (filtered - begun) * 1000
+    among, live = passing.rows, snapshot.live_rows
+    how = f"exact over {live:,} rows" if where is None and count == live else f"exact over {count:,} of {live:,} rows"
+    walked = filtered
+    if by_graph:
+        assert chosen is not None
+        assert snapshot.graph is not None
+        walk = snapshot.graph.walk(query, passing.mask, beam=chosen.beam, budget=chosen.budget, fewest=chosen.fewest)
+        walked = time.perf_counter()
+        cost.milliseconds["graph"] = (walked - filtered) * 1000
+        cost.codes, cost.hops = walk.counters.distances, walk.counters.hops
+        by_graph = not walk.gave_up and len(walk.rows) >= k
+        if by_graph:
+            among, how = walk.rows, f"graph over {snapshot.graph.rows:,} rows, {count:,} passing"
+        else:
+            how += _DID_NOT_PAY
     from embedworks.index.scanning import best_of_codes
 
-    query = unit_query(vector)
-    rows, scores, settled, tied = best_of_codes(
-        segment.codes.values, segment.codes.bounds, segment.compiled, passing.rows, query, k
-    )
+    codes = segment.codes
+    rows, scores, settled, tied = best_of_codes(codes.values, codes.bounds, segment.compiled, among, query, k)
     if tied:
         rows, scores = best_first(snapshot, rows, scores, k)
     ended = time.perf_counter()
-    live = snapshot.live_rows
-    whole = where is None and count == live
+    cost.milliseconds["settle" if by_graph else "scan"] = (ended - walked) * 1000
+    cost.codes += len(among) if settled < len(among) else 0
+    cost.vectors = settled
     return Answer(
         hits=_hits(snapshot, (rows, scores)),
         milliseconds=(ended - begun) * 1000,
-        how=f"exact over {live:,} rows" if whole else f"exact over {count:,} of {live:,} rows",
+        how=how,
         passing=count,
         rows=live,
         mode="vector",
-        approximate=False,
-        recall=1.0,
-        cost=Cost(
-            codes=count if settled < count else 0,
-            vectors=settled,
-            milliseconds={"filter": (filtered - begun) * 1000, "scan": (ended - filtered) * 1000},
-        ),
+        approximate=by_graph,
+        recall=chosen.recall if by_graph and chosen is not None else 1.0,
+        cost=cost,
     )
 
 
@@ -234,14 +247,16 @@ def expected_plan(snapshot: Snapshot, passing: Passing, *, k: int, recall: float
         k: How many are wanted.
         recall: Least recall to expect; 1 forbids the graph.
     """
-    calibration, covered = snapshot.calibration, snapshot.graph_rows
+    calibration = snapshot.calibration
     if calibration is None or recall >= 1.0:
         return None
-    if covered.start == 0 and covered.stop == len(passing.mask):
-        inside = passing.count
-    else:
+    found = passing.plans.get((k, recall))
+    if found is None:
+        covered = snapshot.graph_rows
         inside = int(passing.rows.searchsorted(covered.stop) - passing.rows.searchsorted(covered.start))
-    return plan(calibration, rows=covered.stop - covered.start, passing=inside, k=k, wanted_recall=recall)
+        found = plan(calibration, rows=covered.stop - covered.start, passing=inside, k=k, wanted_recall=recall)
+        passing.plans[k, recall] = found
+    return found
 
 
 class _Group:
@@ -301,7 +316,7 @@ class _Group:
             if self._newer:
                 vector_way += f", and exact over {self._newer:,} newer ones"
         elif self._walked:
-            vector_way += ", as a walk through the graph did not pay"
+            vector_way += _DID_NOT_PAY
         if self.request.mode == "vector":
             return vector_way
         fusion = self.request.fusion
@@ -327,7 +342,8 @@ class _Group:
         graph, covered = self.snapshot.graph, self.snapshot.graph_rows
         assert graph is not None
         inside = self.passing[covered]
-        outside = self.rows[(self.rows < covered.start) | (self.rows >= covered.stop)]
+        first, last = self.rows.searchsorted(covered.start), self.rows.searchsorted(covered.stop)
+        outside = np.concatenate([self.rows[:first], self.rows[last:]])
         rankings = []
         self.recall, self._newer = chosen.recall, len(outside)
         for query in vectors:

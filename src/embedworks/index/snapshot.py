@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +19,7 @@ from embedworks.index.calibration import Calibration
 from embedworks.index.graph import Graph
 from embedworks.index.manifest import GraphEntry, Manifest, StoredFile, check_file, read_manifest
 from embedworks.index.masks import passing_rows
+from embedworks.index.planner import Plan
 from embedworks.index.postings import TermScorer
 from embedworks.index.segments import Segment, open_array, open_segment, reopened_segment
 from embedworks.index.stored_vectors import StoredRows, read_as_float32, stored_kind
@@ -40,10 +41,12 @@ class Passing:
     Args:
         mask: Which rows pass, bool, shape (rows,), read-only.
         rows: Their numbers, ascending, int64, shape (count,), read-only.
+        plans: What the planner chose for them, by number of hits and wanted recall.
     """
 
     mask: NDArray[np.bool_]
     rows: NDArray[np.int64]
+    plans: dict[tuple[int, float], Plan] = field(default_factory=dict)
 
     @classmethod
     def of(cls, mask: NDArray[np.bool_]) -> Passing:
@@ -53,7 +56,7 @@ class Passing:
         rows.setflags(write=False)
         return cls(mask, rows)
 
-    @property
+    @cached_property
     def count(self) -> int:
         """How many rows pass."""
         return len(self.rows)
@@ -86,6 +89,11 @@ class Snapshot:
         names = [segment.entry.name for segment in self.segments]
         first = 0 if entry is None else int(self.firsts[names.index(entry.segment)])
         return slice(first, first + (0 if entry is None else entry.rows))
+
+    @cached_property
+    def graph_covers_all(self) -> bool:
+        """Whether no row is outside of the graph."""
+        return self.graph_rows == slice(0, self.table.num_rows)
 
     @cached_property
     def calibration(self) -> Calibration | None:
