@@ -46,10 +46,11 @@ def compare(index: Index, queries: NDArray[np.float32], where: str | None) -> st
     )
     said = np.mean([answer.recall for answer in default])
     walked = np.mean([answer.approximate for answer in default])
+    codes = np.mean([answer.cost.codes for answer in default])
     exact_time = median_milliseconds(lambda query: index.search(query, where=where, exact=True), queries)
     default_time = median_milliseconds(lambda query: index.search(query, where=where), queries)
     times = f"{exact_time:.3f} | {default_time:.3f} | {exact_time / default_time:.2f}"
-    return f"{exact[0].passing:,} | {times} | {walked:.0%} | {said:.3f} | {recall:.3f}"
+    return f"{exact[0].passing:,} | {times} | {walked:.0%} | {codes:,.0f} | {said:.3f} | {recall:.3f}"
 
 
 def main(path: Path) -> None:
@@ -69,8 +70,8 @@ def main(path: Path) -> None:
         attributes = {"share": share, "side": side}
         index.add([str(row) for row in range(len(vectors))], vectors, attributes=attributes)
         print(f"{len(vectors):,} x {vectors.shape[1]}, built in {time.perf_counter() - begun:.0f} s\n")
-        print("| filter | passing | scan ms | default ms | ratio | walked | recall said | recall@10 |")
-        print("|---|---|---|---|---|---|---|---|")
+        print("| filter | passing | scan ms | default ms | ratio | walked | codes | recall said | recall@10 |")
+        print("|---|---|---|---|---|---|---|---|---|")
         for passing in SHARES:
             where = None if passing == 1 else f"share < {passing}"
             print(f"| {where or 'none'} | {compare(index, queries, where)} |", flush=True)
