@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from embedworks.encoders.engine import EncodeReport
     from embedworks.evaluation import Comparison, Result
     from embedworks.foundation.protocols import Encoder
-    from embedworks.index import Answer, Explanation, Index
+    from embedworks.index import Answer, Explanation, Index, Storage
     from embedworks.methods import MethodCard, Report
 
 __all__ = [
@@ -131,6 +131,7 @@ def index(
     model: Encoder | str | Path = "minilm",
     out: str | Path,
     vectors: NDArray[np.floating] | str | Path | None = None,
+    storage: Storage = "float32",
     progress: bool = False,
 ) -> Index:
     """Build a search index of items on disk.
@@ -141,6 +142,7 @@ def index(
         out: Directory of the index; must not exist.
         vectors: The items' vectors by that model, if they are there already: an array or an .npy file of shape
             (items, d), in the order of the items.
+        storage: How vectors are kept: ``float32``, ``float16``, ``int8`` or ``pq``; see docs/rooms/index.md.
         progress: Whether to show progress on standard error.
 
     Returns:
@@ -162,7 +164,7 @@ def index(
         rows = encode_items(encoder, corpus.texts, role="document", progress=progress)
     else:
         rows = read_vectors(vectors) if isinstance(vectors, str | Path) else vectors
-    return build_index(corpus, rows, target, model=_reference(model), progress=progress)
+    return build_index(corpus, rows, target, storage=storage, model=_reference(model), progress=progress)
 
 
 def search(

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from embedworks.index import Index
+
 
 def _document(outcome) -> dict:
     assert outcome.code == 0, outcome
@@ -146,6 +148,16 @@ def test_vectors_that_are_there_are_indexed_and_a_search_explains_itself(run, it
     shown = run(*question).out
     assert "selectivity" in shown
     assert "recall       exact" in shown
+
+
+@pytest.mark.parametrize("storage", ["float16", "int8", "pq"])
+def test_an_index_keeps_vectors_as_it_is_told(run, items_file: Path, tmp_path: Path, storage: str) -> None:
+    generator = np.random.default_rng(0)
+    np.save(tmp_path / "vectors.npy", generator.standard_normal((60, 384)).astype(np.float32))
+    out = tmp_path / "kept.index"
+    built = run("index", items_file, "--vectors", tmp_path / "vectors.npy", "--storage", storage, "--out", out)
+    assert built.code == 0, built
+    assert Index.open(out).storage == storage
 
 
 def test_vectors_of_another_number_are_refused(run, items_file: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from embedworks.cli.arguments import JsonTarget
+from embedworks.cli.arguments import JsonTarget, Storage
 from embedworks.cli.output import emit
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ def index(
     out: Path,
     model: str = "minilm",
     vectors: Path | None = None,
+    storage: Storage = "float32",
     json: JsonTarget = None,
 ) -> None:
     """Build a search index of items on disk.
@@ -29,11 +30,12 @@ def index(
         out: Directory of the index; must not exist.
         model: minilm, the directory of a model, or a Hugging Face id.
         vectors: The items' vectors by that model, if they are there already: an .npy file, a row an item, same order.
+        storage: How vectors are kept; float16 halves them, int8 quarters them, pq needs least memory while searching.
         json: Where to write a summary as JSON; - is standard output.
     """
     from embedworks import api
 
-    built = api.index(items, model=model, out=out, vectors=vectors, progress=True)
+    built = api.index(items, model=model, out=out, vectors=vectors, storage=storage, progress=True)
     attributes = {field.name: str(field.type) for field in built.schema}
     document = {"index": str(out), "items": len(built), "dimension": built.dimension, "attributes": attributes}
 

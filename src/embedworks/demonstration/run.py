@@ -205,7 +205,9 @@ def _index(corpus: Corpus, tuned: Any, folder: Path, weight: float, *, progress:
 
 
 def _ask(index: Index, tuned: Any) -> list[tuple[str, str, Answer]]:
-    answers = []
-    for text, where in QUERIES:
-        answers.append((text, where, index.search(tuned.encode([text])[0], text=text, k=3, where=where, mode="hybrid")))
-    return answers
+    def asked(text: str, where: str) -> tuple[str, str, Answer]:
+        return text, where, index.search(tuned.encode([text])[0], text=text, k=3, where=where, mode="hybrid")
+
+    # What a process does once is not what a search takes: the filter parser is loaded, the scan is compiled.
+    index.search(tuned.encode([QUERIES[0][0]])[0], text=QUERIES[0][0], where="words >= 0", mode="hybrid")
+    return [asked(text, where) for text, where in QUERIES]
