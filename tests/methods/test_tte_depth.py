@@ -18,8 +18,8 @@ from embedworks.methods import Verdict, tte_depth
 from embedworks.methods import _tte_depth_corpora as corpora
 from embedworks.methods import _tte_depth_data as data
 from embedworks.methods import _tte_depth_examples as examples
+from embedworks.methods._over_seeds import over_seeds, verdict_of_gain, verdict_within
 from embedworks.methods._report import Report
-from embedworks.methods._tte_depth_statistics import over_seeds, verdict_of_gain, verdict_within
 
 COOKING = [
     "how long to boil an egg", "a sauce of tomatoes and garlic", "bread with a thick crust", "frying onions slowly",
@@ -92,7 +92,7 @@ def test_a_damaged_or_foreign_directory_is_refused(tmp_path: Path) -> None:
 
 def _papers(own: int, other: int) -> data.Papers:
     titles = [f"seen {number}" for number in range(own)] + [f"read {number}" for number in range(other)]
-    return data.Papers(titles, ["cs.CV"] * own + ["cs.CL"] * other, Path("nowhere"))
+    return data.Papers(titles, ["cs.CV"] * own + ["cs.CL"] * other, np.zeros((own + other, 384), dtype=np.float16))
 
 
 def test_groups_are_disjoint_within_and_over_seeds() -> None:
@@ -132,16 +132,6 @@ def test_alterations_do_what_their_names_say() -> None:
     assert {len(text.split()) for text in drawn} == {len(title.split()) for title in titles}
     assert set(found) == set(words)
     assert max(found, key=lambda word: found[word]) in {word for word in words if words[word] == max(words.values())}
-
-
-def test_papers_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EMBEDWORKS_DATA", str(tmp_path))
-    with pytest.raises(InputError, match="EMBEDWORKS_DATA"):
-        data.read_papers()
-    (tmp_path / "arxiv-abstracts-2025-26").mkdir()
-    (tmp_path / "arxiv-abstracts-2025-26" / "abstracts.jsonl.xz").write_bytes(b"no archive")
-    with pytest.raises(StorageError, match="damaged"):
-        data.read_papers()
 
 
 def test_intervals_are_students_and_verdicts_follow_them() -> None:
@@ -258,7 +248,7 @@ def papers(data_folder: Path) -> data.Papers:
 
 @pytest.mark.effect
 def test_level_and_power_on_abstracts(papers: data.Papers) -> None:
-    vectors = np.load(papers.vectors_path, mmap_mode="r")
+    vectors = papers.vectors
     rows = data.class_rows(papers, classes=2)
     assert list(rows) == ["cs.CV", "cs.CL"]
     vision, language = (vectors[of_class[:1500]] for of_class in rows.values())

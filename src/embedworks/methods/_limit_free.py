@@ -22,8 +22,8 @@ from embedworks.analysis import (
     train_free_embeddings,
 )
 from embedworks.foundation.randomness import random_generator
+from embedworks.methods._over_seeds import over_seeds, verdict_of_gain
 from embedworks.methods._report import FEWEST_SEEDS, Finding, Verdict, verdict_of_check
-from embedworks.methods._tte_depth_statistics import over_seeds, verdict_of_gain
 
 PUBLISHED_SIZES: Mapping[int, int] = MappingProxyType(
     {4: 10, 5: 14, 6: 19, 7: 24, 8: 28, 9: 32, 10: 36, 11: 42, 12: 47, 13: 54, 14: 62, 15: 70, 16: 79}

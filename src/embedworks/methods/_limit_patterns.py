@@ -13,8 +13,8 @@ from embedworks.analysis import RelevanceMatrix, relevance_densities
 from embedworks.data.limit import LIMIT_PATTERNS, generate_limit
 from embedworks.evaluation import Bm25, RememberingEncoder, retrieve
 from embedworks.methods._limit_search import BM25, DEEPEST, SINGLE, Recalls, recalls
+from embedworks.methods._over_seeds import over_seeds, verdict_of_gain
 from embedworks.methods._report import FEWEST_SEEDS, Finding, Verdict, verdict_of_check
-from embedworks.methods._tte_depth_statistics import over_seeds, verdict_of_gain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

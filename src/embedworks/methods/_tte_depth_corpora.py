@@ -26,8 +26,8 @@ from embedworks.analysis.depth import depths_from_mean
 from embedworks.analysis.unit_rows import UnitRows
 from embedworks.foundation.randomness import random_generator
 from embedworks.methods import _tte_depth_data as data
+from embedworks.methods._over_seeds import OverSeeds, over_seeds, verdict_of_gain, verdict_within
 from embedworks.methods._report import Finding, verdict_of_check
-from embedworks.methods._tte_depth_statistics import OverSeeds, over_seeds, verdict_of_gain, verdict_within
 
 Vectors = NDArray[np.float32]
 

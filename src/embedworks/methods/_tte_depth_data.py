@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import lzma
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedworks.foundation import InputError, StorageError
+from embedworks.data import load_data_set
+from embedworks.foundation import InputError
 from embedworks.foundation.randomness import random_generator
 
 FIELD, OTHER_FIELD = "cs.CV", "cs.CL"
 MIXED_SHARE = 0.2
 """Share of the other field in the mixed group."""
-
-_FOLDER = "arxiv-abstracts-2025-26"
 
 
 @dataclass(frozen=True)
@@ -32,8 +28,8 @@ class Papers:
     """Shape (n,)."""
     fields: list[str]
     """Primary category of each paper."""
-    vectors_path: Path
-    """MiniLM vectors of title and abstract, float16, shape (n, 384), in the same order."""
+    vectors: NDArray[np.float16]
+    """MiniLM vectors of title and abstract, shape (n, 384), in the same order."""
 
 
 @dataclass(frozen=True)
@@ -53,28 +49,14 @@ class Groups:
 
 
 def read_papers() -> Papers:
-    """Read the arXiv set from the folder that ``EMBEDWORKS_DATA`` names.
+    """Read the arXiv set.
 
     Raises:
-        InputError: The folder is not there.
-        StorageError: The file is damaged.
+        StorageError: It is neither in the folder of the data sets nor in the cache, or it is damaged.
     """
-    folder = Path(os.environ.get("EMBEDWORKS_DATA", "")) / _FOLDER
-    path = folder / "abstracts.jsonl.xz"
-    if not path.is_file():
-        raise InputError(
-            "the arXiv set is not there", where=str(path), mend="set EMBEDWORKS_DATA to the folder of the data sets"
-        )
-    titles, fields = [], []
-    try:
-        with lzma.open(path, "rt", encoding="utf-8") as lines:
-            for line in lines:
-                paper = json.loads(line)
-                titles.append(str(paper["title"]))
-                fields.append(str(paper["categories"][0]))
-    except (lzma.LZMAError, EOFError, ValueError, KeyError) as error:
-        raise StorageError(f"is damaged ({error})", where=str(path), mend="restore it from a copy") from error
-    return Papers(titles, fields, folder / "minilm.f16.npy")
+    parts: dict[str, Any] = dict(load_data_set("arxiv-abstracts-2025-26"))
+    table = parts["papers"].table
+    return Papers(table["title"].to_pylist(), table["primary"].to_pylist(), parts["minilm"])
 
 
 def disjoint_groups(papers: Papers, *, seeds: int, size: int) -> list[Groups]:

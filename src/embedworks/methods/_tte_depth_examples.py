@@ -19,8 +19,8 @@ from embedworks.analysis.depth import DistanceName
 from embedworks.analysis.depth_selection import Strategy
 from embedworks.foundation.randomness import random_generator
 from embedworks.methods import _tte_depth_data as data
+from embedworks.methods._over_seeds import over_seeds, verdict_of_gain
 from embedworks.methods._report import Finding
-from embedworks.methods._tte_depth_statistics import over_seeds, verdict_of_gain
 
 Classifier = Literal["nearest centroid", "nearest neighbour"]
 
@@ -65,7 +65,7 @@ def example_outcomes(papers: data.Papers, *, split: int, draws: int) -> list[Exa
         split: Number of the random split into pool and test texts.
         draws: Random choices to compare with.
     """
-    vectors = np.load(papers.vectors_path, mmap_mode="r")
+    vectors = papers.vectors
     pool_rows, test_rows = [], []
     for name, rows in data.class_rows(papers, classes=CLASSES).items():
         dealt = rows[random_generator(split, "examples split", name).permutation(len(rows))]

@@ -18,7 +18,7 @@ from embedworks.evaluation.filtered.engines.exact_numpy import ExactNumpy
 from embedworks.evaluation.filtered.engines.faiss_indexes import FaissGraph, FaissScan
 from embedworks.evaluation.filtered.engines.graph_libraries import Hnswlib
 from embedworks.evaluation.filtered.race import Arm, Choice, Truth, choose, race, ratio
-from embedworks.foundation import InputError
+from embedworks.foundation import StorageError
 
 CATEGORIES = ["cs.CV", "cs.CL", "cs.AI", "cs.GR", "cs.LG", "cs.RO", "cs.IR", "cs.GT"]
 
@@ -141,7 +141,8 @@ def test_literals() -> None:
 
 def test_without_the_data_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setenv("EMBEDWORKS_DATA", str(tmp_path))
-    with pytest.raises(InputError, match="EMBEDWORKS_DATA"):
+    monkeypatch.setenv("EMBEDWORKS_CACHE", str(tmp_path))
+    with pytest.raises(StorageError, match="EMBEDWORKS_DATA"):
         run(rounds=1)
 
 

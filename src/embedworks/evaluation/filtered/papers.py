@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import lzma
-import os
 from dataclasses import dataclass
-from datetime import date
 from functools import cached_property
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embedworks.foundation import InputError, StorageError
+from embedworks.data import load_data_set
 from embedworks.foundation.randomness import random_generator
 
-_FOLDER = "arxiv-abstracts-2025-26"
+_NAMES = {
+    "date": "date",
+    "primary": "primary_category",
+    "categories": "categories",
+    "authors": "authors",
+    "number_of_authors": "number_of_authors",
+    "number_of_sub_categories": "number_of_categories",
+}
 TUNING, MEASURING = 200, 200
 """Queries to choose settings by, and others to measure with."""
 
@@ -57,7 +60,7 @@ class PaperSet:
 
 
 def read_paper_set(*, rows: int | None = None, queries: int = TUNING + MEASURING, seed: int = 0) -> PaperSet:
-    """Read the arXiv set from the folder that ``EMBEDWORKS_DATA`` names.
+    """Take the arXiv set apart into papers to search and papers to ask for.
 
     Args:
         rows: How many papers to search; all that are not held out unless given.
@@ -65,30 +68,21 @@ def read_paper_set(*, rows: int | None = None, queries: int = TUNING + MEASURING
         seed: Decides which.
 
     Raises:
-        InputError: The folder is not there.
-        StorageError: A file is damaged.
+        StorageError: The set is neither in the folder of the data sets nor in the cache, or it is damaged.
     """
-    folder = Path(os.environ.get("EMBEDWORKS_DATA", "")) / _FOLDER
-    path = folder / "abstracts.jsonl.xz"
-    if not path.is_file():
-        mend = "set EMBEDWORKS_DATA to the folder of the data sets"
-        raise InputError("the arXiv set is not there", where=str(path), mend=mend)
-    try:
-        with lzma.open(path, "rt", encoding="utf-8") as lines:
-            papers = [json.loads(line) for line in lines]
-        stored = np.load(folder / "minilm.f16.npy", mmap_mode="r")
-    except (lzma.LZMAError, EOFError, ValueError, KeyError, OSError) as error:
-        raise StorageError(f"is damaged ({error})", where=str(folder), mend="restore it from a copy") from error
+    parts: dict[str, Any] = dict(load_data_set("arxiv-abstracts-2025-26"))
+    papers, stored = parts["papers"].table, parts["minilm"]
     random = random_generator(seed, "filtered search", "held out")
-    order = random.permutation(len(papers))
+    order = random.permutation(papers.num_rows)
     asked = order[:queries]
     kept = np.sort(order[queries:] if rows is None else order[queries : queries + rows])
+    found, draw = papers.take(kept), random.random(len(kept))
     return PaperSet(
-        ids=[str(papers[row]["id"]) for row in kept],
+        ids=found["id"].to_pylist(),
         vectors=_unit(stored, kept),
-        table=_attributes([papers[row] for row in kept], random.random(len(kept))),
+        table=found.select(list(_NAMES)).rename_columns(_NAMES).append_column("draw", pa.array(draw)),
         queries=_unit(stored, asked),
-        asked_primary=[str(papers[row]["categories"][0]) for row in asked],
+        asked_primary=papers["primary"].take(asked).to_pylist(),
     )
 
 
@@ -96,19 +90,3 @@ def _unit(stored: NDArray[np.float16], rows: NDArray[np.int64]) -> NDArray[np.fl
     vectors = np.asarray(stored[rows], dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.ascontiguousarray(vectors)
-
-
-def _attributes(papers: list[dict[str, object]], draw: NDArray[np.float64]) -> pa.Table:
-    categories = [list(paper["categories"]) for paper in papers]  # type: ignore[call-overload]
-    authors = [sorted(set(paper["authors"])) for paper in papers]  # type: ignore[call-overload]
-    return pa.table(
-        {
-            "date": pa.array([date.fromisoformat(str(paper["date"])) for paper in papers], pa.date32()),
-            "primary_category": [names[0] for names in categories],
-            "categories": categories,
-            "authors": authors,
-            "number_of_authors": [len(names) for names in authors],
-            "number_of_categories": [len(names) for names in categories],
-            "draw": draw,
-        }
-    )
