@@ -21,7 +21,7 @@ def demo(
     serve: bool = True,
     port: int = 8765,
     max_entries: int = 14_000,
-    training_minutes: float = 1.4,
+    training_minutes: float = 2.0,
     json: JsonTarget = None,
 ) -> None:
     """Read the documentation installed here, train, judge, index, search and serve it, in under five minutes.

@@ -39,7 +39,7 @@ class Plan:
 
     max_entries: int = 14_000
     """Largest number of docstrings read."""
-    training_minutes: float = 1.4
+    training_minutes: float = 2.0
     """Wall time of training."""
     training_tokens: int = 40
     """Longest text in training, in tokens: the start of a docstring says most, and more steps fit the time."""
