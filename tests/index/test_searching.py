@@ -238,5 +238,9 @@ def test_a_query_alone_has_the_answer_of_a_batch(
 def test_a_query_alone_is_refused_like_many(searched: tuple[Index, dict[str, Any]], query: Any) -> None:
     with pytest.raises(InputError, match="vector"):
         searched[0].search(query)
-    with pytest.raises(InputError, match="k"):
-        searched[0].search(np.ones(8), k=0)
+
+
+@pytest.mark.parametrize("k", [0, -1, 2.5, True])
+def test_a_number_of_hits_that_is_none_is_refused(searched: tuple[Index, dict[str, Any]], k: Any) -> None:
+    with pytest.raises(InputError, match=r"^k: "):
+        searched[0].search(np.ones(8), k=k)

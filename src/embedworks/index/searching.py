@@ -201,7 +201,7 @@ def answer_one(snapshot: Snapshot, vector: NDArray[Any], *, k: int, where: str |
     cost, filtered = Cost(), time.perf_counter()
     cost.milliseconds["filter"] = (filtered - begun) * 1000
     among, live = passing.rows, snapshot.live_rows
-    how = f"exact over {live:,} rows" if where is None and count == live else f"exact over {count:,} of {live:,} rows"
+    how = f"exact over {_over(snapshot, count, filtered=where is not None)}"
     walked = filtered
     if by_graph:
         assert chosen is not None
@@ -212,7 +212,7 @@ def answer_one(snapshot: Snapshot, vector: NDArray[Any], *, k: int, where: str |
         cost.codes, cost.hops = walk.counters.distances, walk.counters.hops
         by_graph = not walk.gave_up and len(walk.rows) >= k
         if by_graph:
-            among, how = walk.rows, f"graph over {snapshot.graph.rows:,} rows, {count:,} passing"
+            among, how = walk.rows, _through_graph(snapshot, count)
         else:
             how += _DID_NOT_PAY
     from embedworks.index.scanning import best_of_codes
@@ -305,14 +305,12 @@ class _Group:
 
     def how(self, place: int) -> str:
         """Say which way the answer of a query was found."""
-        live = f"{self.snapshot.live_rows:,} rows"
-        over = f"{self.count:,} of {live}" if self.filtered or self.count < self.snapshot.live_rows else live
+        over = _over(self.snapshot, self.count, filtered=self.filtered)
         if self.request.mode == "lexical":
             return f"BM25 over {over}"
         vector_way = f"exact over {over}"
         if self.walked(place):
-            covered = self.snapshot.graph_rows
-            vector_way = f"graph over {covered.stop - covered.start:,} rows, {self.count:,} passing"
+            vector_way = _through_graph(self.snapshot, self.count)
             if self._newer:
                 vector_way += f", and exact over {self._newer:,} newer ones"
         elif self._walked:
@@ -366,6 +364,16 @@ class _Group:
             self.cost.vectors += len(found)
             self.took("settle", started)
         return rankings
+
+
+def _over(snapshot: Snapshot, passing: int, *, filtered: bool) -> str:
+    live = f"{snapshot.live_rows:,} rows"
+    return f"{passing:,} of {live}" if filtered or passing < snapshot.live_rows else live
+
+
+def _through_graph(snapshot: Snapshot, passing: int) -> str:
+    covered = snapshot.graph_rows
+    return f"graph over {covered.stop - covered.start:,} rows, {passing:,} passing"
 
 
 def _hits(snapshot: Snapshot, ranking: Ranking) -> Hits:

@@ -20,10 +20,10 @@ from embedworks.index.structures.vamana import (
     filtered_vamana,
     medoid,
     prune_graph,
-    robust_prune,
     search_graph,
     vamana,
 )
+from embedworks.index.structures.vamana_kernels import robust_prune
 from embedworks.index.structures.workspace import Workspace, fixed
 
 NOTHING = np.zeros(0, dtype=np.int32)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from embedworks.index.structures.kernels import compiled
 from embedworks.index.structures.structure import Vectors
-from embedworks.index.structures.vamana import Adjacency, LabelSets, meets, search_graph
+from embedworks.index.structures.vamana import Adjacency, LabelSets, search_graph
+from embedworks.index.structures.vamana_kernels import meets
 from embedworks.index.structures.workspace import Workspace, fixed
 
 _NEAR = 32

@@ -11,7 +11,8 @@ from embedworks.foundation import progress_bar
 from embedworks.index.structures.kernels import compiled, distance, insert
 from embedworks.index.structures.structure import Vectors
 from embedworks.index.structures.ung_label_graph import LabelGroups
-from embedworks.index.structures.vamana import Adjacency, greedy_search
+from embedworks.index.structures.vamana import Adjacency
+from embedworks.index.structures.vamana_kernels import greedy_search
 from embedworks.index.structures.workspace import fixed
 
 _AT_ONCE: Final = 256
