@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -17,7 +19,15 @@ from numpy.typing import NDArray
 from embedworks.index import Index
 from embedworks.serving import ComparisonReport, PapersSettings, Server, ServerSettings, create_app
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
 DIMENSION = 32
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 
 
 class WordEncoder:
@@ -190,3 +200,50 @@ def report_folder(tmp_path: Path) -> Path:
             f'<title>{theme}</title><rect width="480" height="40" y="20"/></svg>'
         )
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open pages that must ask nobody but 127.0.0.1 and must not complain, unless the test clears the complaints."""
+    contexts: list[Any] = []
+    complaints: list[str] = []
+    strangers: list[str] = []
+
+    def open_page(
+        server: Any, path: str = "", *, width: int = 1280, height: int = 900, scheme: Any = "light", **options: Any
+    ) -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, base_url=server.server.url,
+            timezone_id="Pacific/Auckland", **options,
+        )  # fmt: skip
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.on(
+            "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
+        )
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "request",
+            lambda request: strangers.append(request.url) if urlsplit(request.url).hostname != "127.0.0.1" else None,
+        )
+        page.goto(f"./{path}")
+        return page
+
+    open_page.complaints = complaints  # type: ignore[attr-defined]
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert strangers == []
+    assert complaints == []

@@ -9,10 +9,8 @@ import os
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -20,13 +18,9 @@ from embedworks.serving import read_report
 from embedworks.serving.app import PAGE_FOLDER
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 ASSETS = Path(__file__).parents[2] / "docs" / "assets"
 PACKAGES = {"numpy", "rich", "httpx", "starlette", "scikit-learn", "pyarrow", "pandas"}
 WRITE_PICTURES = os.environ.get("EMBEDWORKS_WRITE_PICTURES") == "1"
@@ -81,51 +75,6 @@ def test_every_pair_of_text_and_ground_has_contrast_aa() -> None:
 
 
 # ---- in the browser --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield launched
-        launched.close()
-
-
-@pytest.fixture
-def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Open pages that must ask nobody but 127.0.0.1 and must not complain, unless the test says which complaint."""
-    contexts: list[Any] = []
-    complaints: list[str] = []
-    strangers: list[str] = []
-
-    def open_page(
-        server: Any, path: str = "", *, width: int = 1280, height: int = 800, scheme: Any = "light", **options: Any
-    ) -> Page:
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme, base_url=server.server.url, **options
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(15_000)
-        page.on(
-            "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
-        )
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on(
-            "request",
-            lambda request: strangers.append(request.url) if urlsplit(request.url).hostname != "127.0.0.1" else None,
-        )
-        page.goto(f"./{path}")
-        return page
-
-    open_page.complaints = complaints  # type: ignore[attr-defined]
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert strangers == []
-    assert complaints == []
 
 
 def until(page: Page, expression: str) -> None:

@@ -1,25 +1,13 @@
-"""A browser for the papers view, and papers that nobody wrote."""
+"""Papers that nobody wrote, and an index that is looked at before every answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from datetime import date, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any
 
 import pytest
 
 from embedworks.serving.papers import service as papers_service
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
-
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 
 # Category, title, what it says. The newest stand first, four a day.
 INVENTED = [
@@ -175,49 +163,3 @@ def invented() -> dict[str, list[Any]]:
         "categories": [[name] + ["graphs"] * ("raph" in title + text) for name, title, text in INVENTED],
         "url": [f"https://example.org/papers/{place}" for place in places],
     }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield launched
-        launched.close()
-
-
-@pytest.fixture
-def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Open pages that must ask nobody but 127.0.0.1 and must not complain, unless the test clears the complaints."""
-    contexts: list[Any] = []
-    complaints: list[str] = []
-    strangers: list[str] = []
-
-    def open_page(
-        server: Any, path: str = "", *, width: int = 1280, height: int = 900, scheme: Any = "light", **options: Any
-    ) -> Page:
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme, base_url=server.server.url,
-            timezone_id="Pacific/Auckland", **options,
-        )  # fmt: skip
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(15_000)
-        page.on(
-            "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
-        )
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on(
-            "request",
-            lambda request: strangers.append(request.url) if urlsplit(request.url).hostname != "127.0.0.1" else None,
-        )
-        page.goto(f"./{path}")
-        return page
-
-    open_page.complaints = complaints  # type: ignore[attr-defined]
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert strangers == []
-    assert complaints == []
