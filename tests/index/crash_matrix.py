@@ -186,6 +186,10 @@ OPERATIONS: dict[str, Operation] = {
         lambda folder: prepared(folder, parts=2),
         lambda folder, files: Index.open(folder, files=files).delete(["row-2", "row-4", "row-5", "row-6"]),
     ),
+    "delete-where": (
+        lambda folder: prepared(folder, parts=2),
+        lambda folder, files: Index.open(folder, files=files).delete(where="place = 2 or tags contains 'a'"),
+    ),
     "compact": (
         lambda folder: prepared(folder, parts=3),
         lambda folder, files: Index.open(folder, files=files).compact(),

@@ -19,7 +19,7 @@ from embedworks.index import Index
 
 HERE = Path(__file__).parent
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-FAST = ["create", "add", "replace", "update", "delete", "fusion", "build"]
+FAST = ["create", "add", "replace", "update", "delete", "delete-where", "fusion", "build"]
 OTHERS = ["add-and-merge", "add-and-graph", "compact", "add-codes-and-graph", "update-int8", "compact-float16"]
 
 

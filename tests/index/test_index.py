@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from embedworks.foundation import InputError, StorageError
-from embedworks.index import Index
+from embedworks.index import Index, store
+from embedworks.index.manifest import read_manifest
 from embedworks.index.writer import writer_lock
 
 NAMES = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=4, unique=True)
@@ -80,16 +81,37 @@ class AgainstADictionary(RuleBasedStateMachine):
     @rule(ids=NAMES)
     def delete(self, ids: list[str]) -> None:
         if set(ids) <= set(self.rows):
-            self.index.delete(ids)
+            assert self.index.delete(ids) == len(ids)
             for name in ids:
                 del self.rows[name]
         else:
             with pytest.raises(InputError, match="no row with the id"):
                 self.index.delete(ids)
 
+    @rule(ids=NAMES)
+    def delete_by_ids_in_a_filter(self, ids: list[str]) -> None:
+        present = set(ids) & set(self.rows)
+        assert self.index.delete(where=f"id in ({', '.join(map(repr, ids))})") == len(present)
+        for name in present:
+            del self.rows[name]
+
+    @rule(least=st.integers(0, 9))
+    def delete_by_a_number(self, least: int) -> None:
+        if not self.has_number:
+            with pytest.raises(InputError, match="no attribute 'number'"):
+                self.index.delete(where=f"number >= {least}")
+            return
+        passing = [name for name, (_, number) in self.rows.items() if number is not None and number >= least]
+        assert self.index.delete(where=f"number >= {least}") == len(passing)
+        for name in passing:
+            del self.rows[name]
+
     @rule()
     def compact(self) -> None:
         self.index.compact()
+        named = {file.name for file in read_manifest(self.path).stored_files()} | {"manifest.json", "writer.lock"}
+        there = {path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_file()}
+        assert there == named, "what was deleted takes no disk space any more"
 
     @rule()
     def reopen(self) -> None:
@@ -233,10 +255,18 @@ def test_nothing_changes_when_something_does_not_fit(
             index.add(**{**new, **change})
     with pytest.raises(InputError, match="'nobody'"):
         index.delete(["item-00001", "nobody"])
+    for given, message in (
+        ({}, "nothing says what to delete"),
+        ({"ids": ["item-00001"], "where": "words >= 0"}, "both ids and a filter"),
+        ({"where": "word >= 0"}, "no attribute 'word'"),
+        ({"where": ""}, "the filter is empty"),
+    ):
+        with pytest.raises(InputError, match=message):
+            index.delete(**given)
     assert sorted(path.relative_to(index_path) for path in index_path.rglob("*")) == before
     assert (index_path / "manifest.json").read_bytes() == content
     index.add([], np.zeros((0, 8)))
-    index.delete([])
+    assert index.delete([]) == index.delete(where="words < 0") == 0
     assert (index_path / "manifest.json").read_bytes() == content
 
 
@@ -300,6 +330,40 @@ def test_one_writer_at_a_time(index_path: Path) -> None:
     assert len(index) == 2
 
 
+def test_a_filter_deletes_what_passes_it_when_the_change_is_made(index_path: Path) -> None:
+    index = Index.create(index_path, dimension=2)
+    index.add(["a", "b"], [[1, 0], [0, 1]], attributes={"year": [2024, 2026]})
+    other = Index.open(index_path)
+    other.update(["b"], attributes={"year": [2023]})
+    other.add(["c"], [[1, 1]], attributes={"year": [2022]})
+    assert index.delete(where="year < 2024") == 2
+    assert [item.id for item in index.get(["a"])] == ["a"]
+    assert len(index) == len(Index.open(index_path)) == 1
+
+
+def test_a_file_that_a_writer_removes_while_it_is_read_is_no_damage(
+    index_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = Index.create(index_path, dimension=2)
+    index.add(["a", "b"], [[1, 0], [0, 1]])
+    writer = Index.open(index_path)
+    real, calls = store.check_file, []
+
+    def compacted_meanwhile(*given: Any, **options: Any) -> Path:
+        calls.append(given)
+        if len(calls) == 1:
+            writer.delete(["a"])
+            writer.compact()
+        return real(*given, **options)
+
+    monkeypatch.setattr(store, "check_file", compacted_meanwhile)
+    index.verify()
+    assert len(calls) > 1
+    next(index_path.rglob("vectors.npy")).unlink()
+    with pytest.raises(StorageError, match=r"vectors\.npy: is missing"):
+        index.verify()
+
+
 def test_threads_write_one_after_the_other_and_search_meanwhile(index_path: Path) -> None:
     index = Index.create(index_path, dimension=4)
     index.add(["first"], np.ones((1, 4)), texts=["dune"])
@@ -333,8 +397,6 @@ def test_threads_write_one_after_the_other_and_search_meanwhile(index_path: Path
 def test_a_failed_maintenance_does_not_fail_the_write_before_it(
     index_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from embedworks.index import store
-
     index = Index.create(index_path, dimension=2)
     for place in range(7):
         index.add([f"{place}"], [[1, place]])

@@ -4,6 +4,7 @@ Comes in: ids, vectors [n, d], texts, attribute columns; queries and ``where`` l
 whose hits never violate the filter. Start reading at ``index``, then ``searching`` and ``snapshot``.
 """
 
+from embedworks.index.adding import Added, add_corpus
 from embedworks.index.answers import Answer, Cost, Explanation, Fusion, Hit, Hits, Item, Mode
 from embedworks.index.building import build_index
 from embedworks.index.index import Index
@@ -13,6 +14,7 @@ from embedworks.index.where import GRAMMAR
 
 __all__ = [
     "GRAMMAR",
+    "Added",
     "Answer",
     "Cost",
     "Explanation",
@@ -24,6 +26,7 @@ __all__ = [
     "Mode",
     "Snippet",
     "Storage",
+    "add_corpus",
     "build_index",
     "snippet",
 ]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from numpy.typing import ArrayLike
 
-from embedworks.foundation import LOCAL_FILES, FileOperations
+from embedworks.foundation import LOCAL_FILES, FileOperations, InputError, StorageError
 from embedworks.index.answers import Fusion
 from embedworks.index.intake import Columns, Strings, Texts, checked_count, checked_ids
-from embedworks.index.manifest import Manifest
+from embedworks.index.manifest import Manifest, read_manifest
 from embedworks.index.postings import default_settings
 from embedworks.index.reading import IndexReader
 from embedworks.index.snapshot import Snapshot
@@ -153,29 +153,51 @@ class Index(IndexReader):
         self._store.change(lambda snapshot: updated(self.path, snapshot, changes=changes, files=self._store.files))
         self._store.maintain()
 
-    def delete(self, ids: Strings) -> None:
-        """Delete rows; when this returns they are gone for good.
+    def delete(self, ids: Strings | None = None, *, where: str | None = None) -> int:
+        """Delete rows by their ids, or all that pass a filter; when this returns they are gone for good.
 
         Args:
             ids: Distinct ids of rows that exist.
+            where: A filter, in place of ids; the rows that pass it when the change is made are deleted, maybe none.
+
+        Returns:
+            How many rows were deleted.
 
         Raises:
-            InputError: An id is not in the index; nothing has changed.
+            InputError: An id is not in the index, the filter is refused, or not one of the two is given; nothing has
+                changed.
             StorageError: Another writer is at work, or the disk refused.
+
+        Example:
+            >>> import tempfile, numpy as np
+            >>> index = Index.create(Path(tempfile.mkdtemp()) / "my.index", dimension=2)
+            >>> index.add(["a", "b"], np.eye(2), attributes={"year": [2024, 2026]})
+            >>> index.delete(where="year < 2025"), len(index)
+            (1, 1)
         """
+        if (ids is None) == (where is None):
+            # Both could mean either or both at once, and what is deleted by a misunderstanding is gone.
+            what = "nothing says what to delete" if ids is None else "both ids and a filter are given"
+            raise InputError(what, where="delete", mend="give ids, or a filter; it may name ids: id in ('a', 'b')")
+        deleted = 0
 
         def change(snapshot: Snapshot) -> Manifest | None:
-            names = checked_ids(ids)
-            if len(names) == 0:
+            nonlocal deleted
+            if ids is None:
+                rows = snapshot.passing(where).rows
+            else:
+                rows = snapshot.existing(checked_ids(ids), where=str(self.path))
+            if len(rows) == 0:
                 return None
-            rows = snapshot.existing(names, where=str(self.path))
+            deleted = len(rows)
             return snapshot.manifest.next(segments=without_rows(self.path, snapshot, rows, self._store.files))
 
         self._store.change(change)
         self._store.maintain()
+        return deleted
 
     def compact(self) -> None:
-        """Merge all segments into one without the deleted rows, and build the graph where it pays."""
+        """Merge all segments into one without the deleted rows, build the graph where it pays, and free the disk."""
 
         def change(snapshot: Snapshot) -> Manifest | None:
             names = [segment.entry.name for segment in snapshot.segments]
@@ -184,6 +206,8 @@ class Index(IndexReader):
 
         self._store.change(change)
         self._store.maintain()
+        # A writer begins by removing what no commit names any more, and nobody may write to this index for a long time.
+        self._store.change(lambda _: None)
 
     def verify(self) -> None:
         """Read every file whole and compare it with its SHA-256.
@@ -191,4 +215,13 @@ class Index(IndexReader):
         Raises:
             StorageError: A file is altered; it is named.
         """
-        self._store.verify()
+        while True:
+            generation = read_manifest(self.path).generation
+            try:
+                self._store.verify()
+            except StorageError:
+                # A writer may have made a commit meanwhile and removed what the one before it named.
+                if read_manifest(self.path).generation == generation:
+                    raise
+            else:
+                return
