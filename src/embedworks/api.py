@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from embedworks.encoders.engine import EncodeReport
     from embedworks.evaluation import Comparison, Result
     from embedworks.foundation.protocols import Encoder
-    from embedworks.index import Answer, Explanation, Index, Storage
+    from embedworks.index import Added, Answer, Explanation, Index, Storage
     from embedworks.methods import MethodCard, Report
 
 __all__ = [
+    "add",
     "compare",
     "encode",
     "evaluate",
@@ -167,6 +168,53 @@ def index(
     return build_index(corpus, rows, target, storage=storage, model=_reference(model), progress=progress)
 
 
+def add(
+    target: Index | str | Path,
+    items: Corpus | str | Path,
+    *,
+    model: Encoder | str | Path | None = None,
+    vectors: NDArray[np.floating] | str | Path | None = None,
+    replace: bool = False,
+    progress: bool = False,
+) -> Added:
+    """Put rows into an index that exists: all of them, or none where one does not fit.
+
+    Args:
+        target: An open index, or its directory.
+        items: A corpus, or the path of a file that holds one, as for :func:`index`.
+        model: The encoder that makes the vectors; by default the one the index was built with.
+        vectors: The rows' vectors by that model, if they are there already: an array or an .npy file.
+        replace: Whether a row whose id the index has takes the place of the old one, which is otherwise refused.
+        progress: Whether to show progress on standard error.
+
+    Returns:
+        How many rows came in, and how many of them in the place of old ones.
+
+    Raises:
+        InputError: Something does not fit the index; nothing has changed.
+        StorageError: The index names no model, is damaged, or another writer is at work.
+    """
+    from embedworks.data import Corpus, read_vectors
+    from embedworks.evaluation.encoding import encode_items
+    from embedworks.index import add_corpus
+
+    if model is not None and vectors is not None:
+        raise InputError("both a model and vectors are given", mend="leave the model out, it would encode nothing")
+    opened = _opened(target)
+    corpus = items if isinstance(items, Corpus) else Corpus.read(Path(items))
+    rows = read_vectors(vectors) if isinstance(vectors, str | Path) else vectors
+
+    def encoded() -> NDArray[np.float32]:
+        encoder = _encoder(opened, model)
+        if encoder.dimension != opened.dimension:
+            what = f"the model's vectors have dimension {encoder.dimension}, the index's {opened.dimension}"
+            raise InputError(what, where=str(opened.path), mend="use the model the index was built with")
+        return encode_items(encoder, corpus.texts, role="document", progress=progress)
+
+    source = "items" if isinstance(items, Corpus) else str(items)
+    return add_corpus(opened, corpus, encoded if rows is None else rows, replace=replace, source=source)
+
+
 def search(
     target: Index | str | Path,
     text: str,
@@ -208,13 +256,13 @@ def explain(
     """Search, and say how: the plan, the selectivity, what was compared, and the milliseconds of each step.
 
     Args:
-        target: An open index, or its directory.
+        target: As in :func:`search`, like the others.
         text: The query.
         k: Number of hits wanted.
-        where: A filter in SQL form over the attributes.
+        where: A filter.
         mode: ``vector``, ``lexical`` or ``hybrid``.
-        recall: Least share of the true nearest entries to expect of an approximate answer; 1 makes it exact.
-        model: The encoder for the query; by default the one the index was built with.
+        recall: Least recall to expect.
+        model: The encoder for the query.
 
     Returns:
         The explanation, with the answer in it.
@@ -227,14 +275,11 @@ def _opened_with_query(
     target: Index | str | Path, text: str, *, mode: Mode, model: Encoder | str | Path | None
 ) -> tuple[Index, NDArray[np.float32] | None]:
     from embedworks.evaluation.encoding import encode_items
-    from embedworks.index import Index
 
-    opened = Index.open(Path(target)) if isinstance(target, str | Path) else target
+    opened = _opened(target)
     if mode == "lexical":
         return opened, None
-    encoder = index_encoder(opened) if model is None else model
-    encoder = load(encoder) if isinstance(encoder, str | Path) else encoder
-    return opened, encode_items(encoder, [text], role="query")[0]
+    return opened, encode_items(_encoder(opened, model), [text], role="query")[0]
 
 
 def evaluate(
@@ -321,12 +366,10 @@ def serve(
     """
     import torch
 
-    from embedworks.index import Index
     from embedworks.serving import ServerSettings, serve
 
-    opened = Index.open(Path(target)) if isinstance(target, str | Path) else target
-    encoder = index_encoder(opened) if model is None else model
-    encoder = load(encoder) if isinstance(encoder, str | Path) else encoder
+    opened = _opened(target)
+    encoder = _encoder(opened, model)
     # One short query gains nothing from a second thread, and on busy cores waiting for it took 330 ms instead of 50.
     torch.set_num_threads(1)
     serve(
@@ -352,6 +395,17 @@ def index_encoder(opened: Index) -> TextEncoder:
             "the index does not say which model made its vectors", where=str(opened.path), mend="name it with --model"
         )
     return load(opened.model)
+
+
+def _opened(target: Index | str | Path) -> Index:
+    from embedworks.index import Index
+
+    return Index.open(Path(target)) if isinstance(target, str | Path) else target
+
+
+def _encoder(opened: Index, model: Encoder | str | Path | None) -> Encoder:
+    chosen = index_encoder(opened) if model is None else model
+    return load(chosen) if isinstance(chosen, str | Path) else chosen
 
 
 def _reference(model: Encoder | str | Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,3 +84,9 @@ def index_folder(items_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("index") / "my.index"
     ew.index(items_file, out=folder)
     return folder
+
+
+@pytest.fixture
+def index_copy(index_folder: Path, tmp_path: Path) -> Path:
+    """An index of its own for a test that changes it."""
+    return Path(shutil.copytree(index_folder, tmp_path / "my.index"))

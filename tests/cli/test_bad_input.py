@@ -136,6 +136,10 @@ def test_out_that_exists_is_untouched(run, items_file: Path, pairs_file: Path, t
     [
         ("search", "nowhere.index", "text"),
         ("index", "nowhere.parquet", "--out", "x.index"),
+        ("add", "nowhere.index", "nowhere.parquet"),
+        ("delete", "nowhere.index", "an-id"),
+        ("compact", "nowhere.index"),
+        ("verify", "nowhere.index"),
         ("fit", "nowhere.parquet", "--out", "model"),
         ("fit", "nowhere.parquet", "--method", "contrastiv", "--out", "model"),
         ("evaluate", "minilm", "--on", "stsb-eng"),

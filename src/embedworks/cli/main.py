@@ -8,9 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from embedworks import __version__
+from embedworks.cli.add import add
 from embedworks.cli.bench import bench
+from embedworks.cli.compact import compact
 from embedworks.cli.compare import compare
 from embedworks.cli.data import data
+from embedworks.cli.delete import delete
 from embedworks.cli.demo import demo
 from embedworks.cli.encode import encode
 from embedworks.cli.evaluate import evaluate
@@ -22,6 +25,7 @@ from embedworks.cli.output import notice
 from embedworks.cli.reproduce import reproduce
 from embedworks.cli.search import search
 from embedworks.cli.serve import serve
+from embedworks.cli.verify import verify
 from embedworks.foundation import EmbedworksError
 
 EXIT_BAD_INPUT = 2
@@ -38,6 +42,10 @@ def verbs(arguments: Sequence[str]) -> dict[str, Callable[..., Any]]:
         "encode": encode,
         "index": index,
         "search": search,
+        "add": add,
+        "delete": delete,
+        "compact": compact,
+        "verify": verify,
         "evaluate": evaluate,
         "compare": compare,
         "inspect": inspect,
