@@ -9,6 +9,7 @@ import tyro
 
 from embedworks.cli.answers import answer_document, render_answer
 from embedworks.cli.arguments import HitCount, JsonTarget, Mode
+from embedworks.cli.compiling import compilation_announced
 from embedworks.cli.output import emit
 
 if TYPE_CHECKING:
@@ -43,11 +44,12 @@ def search(
     from embedworks import api
 
     explanation = None
-    if explain:
-        explanation = api.explain(index, text, k=k, where=where, mode=mode, recall=recall, model=model)
-        answer = explanation.answer
-    else:
-        answer = api.search(index, text, k=k, where=where, mode=mode, recall=recall, model=model)
+    with compilation_announced():
+        if explain:
+            explanation = api.explain(index, text, k=k, where=where, mode=mode, recall=recall, model=model)
+            answer = explanation.answer
+        else:
+            answer = api.search(index, text, k=k, where=where, mode=mode, recall=recall, model=model)
     document = answer_document(text, where, answer)
     if explanation is not None:
         document["explanation"] = explanation.to_dict()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tyro
 
+from embedworks.cli.compiling import compilation_announced
 from embedworks.cli.output import notice
 
 
@@ -32,13 +33,14 @@ def serve(
     """
     from embedworks import api
 
-    api.serve(
-        index,
-        model=model,
-        host=host,
-        port=port,
-        api_key_file=api_key_file,
-        report=report,
-        title=title,
-        announce=lambda address: notice(f"Serving at {address}  (Ctrl-C ends it)"),
-    )
+    with compilation_announced():
+        api.serve(
+            index,
+            model=model,
+            host=host,
+            port=port,
+            api_key_file=api_key_file,
+            report=report,
+            title=title,
+            announce=lambda address: notice(f"Serving at {address}  (Ctrl-C ends it)"),
+        )
