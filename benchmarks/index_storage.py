@@ -34,7 +34,7 @@ def queries_from(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def build(vectors: NDArray[np.float32], path: Path, storage: Storage) -> None:
-    """Write an index with its graph."""
+    """Write an index with its lists."""
     index = Index.create(path, dimension=vectors.shape[1], storage=storage, lexical=False)
     share = random_generator(0, "storage shares").permutation(len(vectors)) / len(vectors)
     index.add([str(row) for row in range(len(vectors))], vectors, attributes={"share": share})

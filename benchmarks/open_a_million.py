@@ -1,8 +1,8 @@
 """How long opening a million vectors takes, in a process that has only just started.
 
 Run: ``OMP_NUM_THREADS=1 python benchmarks/open_a_million.py [DIMENSION]`` (96 unless given; takes 5
-bytes a component on the disk). Random vectors: what they hold does not matter here. The graph is left out, because
-building one of this size takes long; it adds three mapped files to what is opened.
+bytes a component on the disk). Random vectors: what they hold does not matter here. Lists are left out, because making
+them of so many rows takes long; they add two small files to what is opened.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ print(f"import {(imported - begun) * 1e3:.0f} ms, open {(opened - imported) * 1e
 
 def main(dimension: int) -> None:
     """Build one index and open it five times."""
-    writer.GRAPH_ROWS = 2 * ROWS
+    writer.PARTITIONED_ROWS = 2 * ROWS
     generator = random_generator(0, "a million")
     vectors = generator.standard_normal((ROWS, dimension), dtype=np.float32)
     with tempfile.TemporaryDirectory() as folder:

@@ -21,7 +21,7 @@ import pyarrow as pa
 from embedworks.data import Corpus
 from embedworks.foundation import FileOperations, StorageError
 from embedworks.foundation.randomness import random_generator
-from embedworks.index import Fusion, Index, Storage, build_index, calibration, segments, store, writer
+from embedworks.index import Fusion, Index, Storage, build_index, calibration, segments, writer
 from embedworks.index.manifest import read_manifest
 
 UNTOUCHED, REFUSED, DONE_AFTER_FAULT = 0, 3, 4
@@ -149,6 +149,14 @@ def prepared_with(storage: Storage) -> Callable[[Path], None]:
     return prepare
 
 
+def prepared_with_lists(folder: Path) -> None:
+    index = Index.create(folder, dimension=4)
+    index.add(**rows(0, 90))
+    assert index._store.snapshot.partition is not None
+    index.delete(["row-1", "row-50"])
+    index.add(**rows(100, 103))
+
+
 def updated(index: Index) -> None:
     index.update(["row-2", "row-6"], texts=["text anew", None], attributes={"place": [None, 60], "fresh": [True, None]})
 
@@ -170,7 +178,7 @@ OPERATIONS: dict[str, Operation] = {
         lambda folder: prepared(folder, parts=2),
         lambda folder, files: Index.open(folder, files=files).add(**rows(50, 54)),
     ),
-    "add-and-graph": (
+    "add-and-partition": (
         lambda folder: prepared(folder, parts=2),
         lambda folder, files: Index.open(folder, files=files).add(**rows(50, 150)),
     ),
@@ -202,9 +210,17 @@ OPERATIONS: dict[str, Operation] = {
         lambda folder: None,
         lambda folder, files: [build_index(corpus(30), rows(0, 30)["vectors"], folder, files=files), None][1],
     ),
-    "add-codes-and-graph": (
+    "add-codes-and-partition": (
         prepared_with("pq"),
         lambda folder, files: Index.open(folder, files=files).add(**coded_rows(350, 650)),
+    ),
+    "replace-partition": (
+        lambda folder: prepared_with_lists(folder),
+        lambda folder, files: Index.open(folder, files=files).add(**rows(200, 270)),
+    ),
+    "compact-partition": (
+        lambda folder: prepared_with_lists(folder),
+        lambda folder, files: Index.open(folder, files=files).compact(),
     ),
     "update-int8": (
         prepared_with("int8"),
@@ -323,10 +339,10 @@ def main(folder: Path, modes: list[str], operations: list[str]) -> None:
     pa.set_cpu_count(1)
     segments.CODED_ROWS = 256
     calibration._QUERIES = 1  # what it measures is no effect on files
-    assert store.graph_due is writer.graph_due
+    calibration.MARGINS = calibration.MARGINS[:2]
     found: dict[str, Any] = {}
     for operation in operations:
-        writer.GRAPH_ROWS = 64 if "graph" in operation else 20_000
+        writer.PARTITIONED_ROWS = 64 if "partition" in operation else 20_000
         writer._MERGE_AT = 3 if "merge" in operation else 8
         (folder / operation).mkdir()
         try:

@@ -20,7 +20,16 @@ from embedworks.index import Index
 HERE = Path(__file__).parent
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 FAST = ["create", "add", "replace", "update", "delete", "delete-where", "fusion", "build"]
-OTHERS = ["add-and-merge", "add-and-graph", "compact", "add-codes-and-graph", "update-int8", "compact-float16"]
+OTHERS = [
+    "add-and-merge",
+    "add-and-partition",
+    "replace-partition",
+    "compact-partition",
+    "compact",
+    "add-codes-and-partition",
+    "update-int8",
+    "compact-float16",
+]
 
 
 def run_matrix(folder: Path, modes: list[str], operations: list[str]) -> dict[str, Any]:

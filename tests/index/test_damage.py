@@ -12,25 +12,23 @@ import numpy as np
 import pytest
 
 from embedworks.foundation import StorageError
-from embedworks.index import Index, manifest, segments, writer
+from embedworks.index import Index, calibration, manifest, segments, writer
 from embedworks.index.manifest import manifest_document, read_manifest
-from embedworks.index.store import Store
 
 FILES = [
     "manifest.json",
     "vectors.npy",
     "rows.arrow",
     "terms.arrow",
-    "starts.npy",
+    "segments/*/starts.npy",
     "entries.npy",
     "lengths.npy",
     "deleted-*.npy",
     "codes.npy",
     "codebooks.npy",
     "bounds.npy",
-    "levels.npy",
-    "links.npy",
-    "upper_links.npy",
+    "means.npy",
+    "partitions/*/starts.npy",
 ]
 
 
@@ -42,10 +40,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory, make_rows: Callable[..., dic
     rows = make_rows(260)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(segments, "CODED_ROWS", 260)
+        patch.setattr(writer, "PARTITIONED_ROWS", 260)
+        patch.setattr(calibration, "_QUERIES", 5)
         index.add(**rows)
     index.delete(rows["ids"][:5])
-    store = Store(path, files=index._store.files)
-    assert store.change(lambda snapshot: writer.with_graph(path, snapshot, store.files))
+    index.set_fusion(index.fusion)  # what the commit before the partition left behind is cleaned away
     return path
 
 
@@ -108,14 +107,14 @@ def test_a_large_file_is_checked_by_structure_at_opening_and_whole_by_verify(
     try:
         index = Index.open(copied)
     except StorageError as error:
-        # Either is right: the structure may show it, and levels say how many links there must be.
-        assert path.name in str(error) or (pattern == "levels.npy" and "upper_links.npy" in str(error))  # noqa: PT017
+        # Either is right: the structure may show it.
+        assert path.name in str(error)  # noqa: PT017
         return
     with pytest.raises(StorageError, match=r"SHA-256 differs"):
         index.verify()
 
 
-@pytest.mark.parametrize("pattern", ["vectors.npy", "rows.arrow", "starts.npy"])
+@pytest.mark.parametrize("pattern", ["vectors.npy", "rows.arrow", "segments/*/starts.npy", *FILES[-2:]])
 def test_a_header_of_another_shape_is_refused_though_nothing_is_hashed(
     copied: Path, pattern: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,18 +133,33 @@ def test_a_header_of_another_shape_is_refused_though_nothing_is_hashed(
         refused(copied, path.name)
 
 
-def test_a_damaged_graph_that_was_not_hashed_is_refused_when_it_is_needed(
-    copied: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "damage",
+    [{0: 1}, {0: -1}, {-1: 261}, {-1: 259}, {3: 10**12}, {3: -5}, {2: 40, 3: 40}, {2: 200, 3: 100}],
+    ids=str,
+)
+def test_lists_of_rows_that_do_not_exist_are_refused_though_nothing_is_hashed(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, damage: dict[int, int]
 ) -> None:
+    """Beginning elsewhere, ending elsewhere, empty, or out of order: compiled code would read what is not there."""
     monkeypatch.setattr(manifest, "HASHED_AT_OPENING", 0)
-    path = only(copied, "links.npy")
-    links = np.load(path)
-    links[7, 0] = 260
-    np.save(path, links)
-    graph = Index.open(copied)._store.snapshot.graph
-    assert graph is not None
-    with pytest.raises(StorageError, match="rows that do not exist"):
-        graph.walk(np.eye(8)[0], np.ones(260, dtype=np.bool_), beam=4)
+    path = only(copied, "partitions/*/starts.npy")
+    starts = np.load(path)
+    assert starts[0] == 0
+    assert starts[-1] == 260
+    for place, row in damage.items():
+        starts[place] = row
+    np.save(path, starts)
+    assert "rows that do not exist" in refused(copied, "starts.npy")
+
+
+def test_means_of_other_lists_are_refused(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest, "HASHED_AT_OPENING", 0)
+    path = only(copied, "means.npy")
+    means = np.load(path)
+    for other in (means[:-1], np.concatenate([means, means[:1]]), means.astype(np.float64), means[:, :4], means.T):
+        np.save(path, np.ascontiguousarray(other))
+        refused(copied, "means.npy")
 
 
 def test_an_altered_fact_in_the_manifest_is_found_though_it_is_still_json(copied: Path) -> None:

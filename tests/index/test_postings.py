@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import bm25s
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedworks.index import Index
-from embedworks.index.postings import TermScorer, build_postings, default_settings, merged_postings, tokenizer
+from embedworks.index.postings import TermScorer, build_postings, default_settings, rearranged_postings, tokenizer
 from embedworks.index.terms import ENGLISH_STOPWORDS
 
 SETTINGS = default_settings()
@@ -47,9 +48,9 @@ def test_scores_equal_bm25s(texts: list[str], query: str, cut: int) -> None:
         assert not scores.any()
 
 
-@given(st.lists(st.tuples(TEXT, st.booleans()), min_size=1, max_size=8), TEXT, st.integers(1, 8))
-def test_deleted_rows_count_for_nothing_and_merging_changes_nothing(
-    rows: list[tuple[str, bool]], query: str, cut: int
+@given(st.lists(st.tuples(TEXT, st.booleans()), min_size=1, max_size=8), TEXT, st.integers(1, 8), st.randoms())
+def test_deleted_rows_count_for_nothing_and_another_order_changes_nothing(
+    rows: list[tuple[str, bool]], query: str, cut: int, random: Random
 ) -> None:
     cut_words = tokenizer(SETTINGS)
     parts = [part for part in (rows[:cut], rows[cut:]) if part]
@@ -59,10 +60,30 @@ def test_deleted_rows_count_for_nothing_and_merging_changes_nothing(
     left = [text for text, lives in rows if lives]
     anew = TermScorer([build_postings(left, cut_words)], np.ones(len(left), dtype=np.bool_), SETTINGS).scores(query)
     np.testing.assert_allclose(scores[alive], anew, rtol=1e-12)
-    kept = [np.flatnonzero([lives for _, lives in part]) for part in parts]
-    merged = merged_postings(list(zip(segments, kept, strict=True)))
-    again = TermScorer([merged], np.ones(len(left), dtype=np.bool_), SETTINGS).scores(query)
-    np.testing.assert_array_equal(again, anew)
+    order = np.flatnonzero(alive)
+    random.shuffle(order)
+    rearranged = rearranged_postings(segments, order)
+    again = TermScorer([rearranged], np.ones(len(left), dtype=np.bool_), SETTINGS).scores(query)
+    place_of = np.cumsum(alive) - 1
+    np.testing.assert_array_equal(again, anew[place_of[order]])
+
+
+@given(st.lists(TEXT, max_size=9), st.lists(st.integers(0, 8), max_size=9, unique=True), st.integers(0, 9))
+def test_rearranged_postings_are_those_of_the_rows_in_their_new_order(
+    texts: list[str], wanted: list[int], cut: int
+) -> None:
+    """Any rows of two segments in any order, none among them, against counting their texts anew."""
+    cut_words = tokenizer(SETTINGS)
+    order = np.array([row for row in wanted if row < len(texts)], dtype=np.int64)
+    segments = [build_postings(part, cut_words) for part in (texts[:cut], texts[cut:])]
+    found = rearranged_postings(segments, order)
+    anew = build_postings([texts[row] for row in order], cut_words)
+    assert sorted(found.terms.to_pylist()) == sorted(anew.terms.to_pylist())
+    for term in anew.terms.to_pylist():
+        np.testing.assert_array_equal(found.of(term), anew.of(term))
+    np.testing.assert_array_equal(found.lengths, anew.lengths)
+    assert found.starts.dtype == np.int64
+    assert found.entries.dtype == found.lengths.dtype == np.int32
 
 
 def test_the_formula_by_hand() -> None:

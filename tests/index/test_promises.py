@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from embedworks.index import Index, searching, writer
+from embedworks.index import Index, calibration, quick_search, writer
 from embedworks.index.planner import Plan
 
 ROWS, LATER, DIMENSION = 2_500, 200, 16
@@ -65,10 +65,10 @@ def _filter(generator: np.random.Generator) -> Drawn:
     return f"{first} and not tags contains '{tag}'", lambda row: first_check(row) and tag not in row["tags"]
 
 
-def _walks_often(calibration: Any, *, rows: int, passing: int, k: int, wanted_recall: float) -> Plan:
-    """Every other filter walks the graph, with a beam that is often too narrow and a budget that is often too small."""
-    way = "graph" if passing >= k and passing % 2 else "scan"
-    return Plan(way, 1.0, 1.0, 0.9, beam=k + passing % 7, budget=200 + passing % 900, fewest=0.1 * (passing % 3))
+def _by_lists_often(_: Any, *, rows: int, passing: int, k: int, wanted_recall: float) -> Plan:
+    """Every other filter takes the lists, whatever passes and is wanted, with margins that are often far too small."""
+    way = "lists" if passing % 2 else "scan"
+    return Plan(way, 1.0, 1.0, 0.9, margin=(-100.0, -1.0, 0.0, 0.1, 0.3, 0.6, 1.0, 3.0)[passing // 2 % 8])
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +96,9 @@ def rows() -> tuple[list[dict[str, Any]], NDArray[np.float32]]:
 def test_promises_hold_for_a_hundred_thousand_pairs(
     rows: tuple[list[dict[str, Any]], NDArray[np.float32]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "GRAPH_ROWS", ROWS)
-    monkeypatch.setattr(searching, "plan", _walks_often)
+    monkeypatch.setattr(writer, "PARTITIONED_ROWS", ROWS)
+    monkeypatch.setattr(calibration, "_QUERIES", 5)
+    monkeypatch.setattr(quick_search, "plan", _by_lists_often)
     records, vectors = rows
     index = Index.create(tmp_path / "promises.index", dimension=DIMENSION, lexical=False)
     for start, end in ((0, ROWS), (ROWS, ROWS + LATER)):
@@ -107,10 +108,11 @@ def test_promises_hold_for_a_hundred_thousand_pairs(
     gone = {records[place]["id"] for place in range(0, ROWS + LATER, 37)}
     index.delete(sorted(gone))
     snapshot = index._store.snapshot
-    assert snapshot.graph is not None
+    assert snapshot.partition is not None
+    lists = len(snapshot.partition.means)
 
     generator = np.random.default_rng(1)
-    pairs = walked = 0
+    pairs = approximate = all_opened = 0
     for _ in range(FILTERS):
         where, check = _filter(generator)
         passes = np.array([row["id"] not in gone and check(row) for row in records])
@@ -128,10 +130,15 @@ def test_promises_hold_for_a_hundred_thousand_pairs(
             if not answer.approximate:
                 best = np.sort(truth[passes, number])[::-1][: len(found)]
                 assert scores == pytest.approx(best, abs=1e-12), where
-            walked += answer.approximate
+            approximate += answer.approximate
+            all_opened += answer.cost.lists > 0 and not answer.approximate
+            assert answer.cost.lists <= lists * QUERIES
+            assert answer.recall == (0.9 if answer.approximate else 1.0)
+            assert answer.how.startswith("exact over ") != answer.approximate
             pairs += 1
     assert pairs == FILTERS * QUERIES
-    assert 0.1 * pairs < walked < 0.9 * pairs, "both ways were taken often"
+    assert 0.1 * pairs < approximate < 0.9 * pairs, "both ways were taken often"
+    assert all_opened > 0.05 * pairs
 
 
 def _positions(answer: Any) -> list[int]:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from embedworks.foundation import InputError
-from embedworks.index import Index, Storage, segments, writer
+from embedworks.index import Index, Storage, calibration, quick_search, segments, writer
+from embedworks.index.planner import Plan
 
 ROWS, DIMENSION, CODED = 1200, 24, 600
 STORAGES = get_args(Storage)
@@ -124,31 +125,29 @@ def test_merging_and_updating_leave_vectors_bit_for_bit(
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_the_graph_is_walked_over_the_codes_of_each(
+def test_lists_are_searched_over_the_codes_of_each(
     index_path: Path, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from embedworks.index import searching
-    from embedworks.index.planner import Plan
-
     monkeypatch.setattr(segments, "CODED_ROWS", CODED)
-    monkeypatch.setattr(writer, "GRAPH_ROWS", ROWS)
-    monkeypatch.setattr(
-        searching, "plan", lambda *_, **known: Plan("graph", 1.0, 1.0, 0.9, beam=64, budget=ROWS, fewest=0.0)
-    )
+    monkeypatch.setattr(writer, "PARTITIONED_ROWS", ROWS)
+    monkeypatch.setattr(calibration, "_QUERIES", 5)
+    monkeypatch.setattr(quick_search, "plan", lambda *_, **known: Plan("lists", 1.0, 1.0, 0.9, margin=0.6))
     index = Index.create(index_path, dimension=DIMENSION, storage=storage, lexical=False)
     vectors = _clustered(ROWS)
     index.add(_ids(range(ROWS)), vectors, attributes={"even": [row % 2 == 0 for row in range(ROWS)]})
     queries = _clustered(ROWS)[::40] + 0.2 * np.random.default_rng(1).standard_normal((30, DIMENSION))
     for where in (None, "even"):
-        walked = index.search_batch(queries, where=where)
+        listed = index.search_batch(queries, where=where)
         exact = index.search_batch(queries, where=where, exact=True)
-        assert all(answer.how.startswith("graph") and answer.approximate for answer in walked)
+        assert all(" lists over " in answer.how and answer.approximate for answer in listed)
+        assert listed[0].cost.lists < 20 * len(listed), "of 35"
         shared = [
             len({hit.id for hit in left.hits} & {hit.id for hit in right.hits})
-            for left, right in zip(walked, exact, strict=True)
+            for left, right in zip(listed, exact, strict=True)
         ]
         assert np.mean(shared) > 9.7
-        assert all(where is None or hit.attributes["even"] for answer in walked for hit in answer.hits)
+        assert ("codebooks" in _parts(index)[0]) == (storage == "pq")
+        assert all(where is None or hit.attributes["even"] for answer in listed for hit in answer.hits)
     filters = [[None, "even", "not even"][place % 3] for place in range(30)]
     together = index.search_batch(queries, where=filters)
     for query, where, answer in zip(queries, filters, together, strict=True):

@@ -91,24 +91,24 @@ class Hits(Sequence[Hit]):
         return repr(self._all())
 
 
-@dataclass
+@dataclass(slots=True)
 class Cost:
     """What finding the hits of one query, or of all queries with the same filter, took.
 
     Args:
         codes: Rows compared with a query by their codes.
         vectors: Rows compared by their vectors, in float64.
-        hops: Nodes of the graph whose neighbours were read.
+        lists: Lists that were opened.
         milliseconds: Step to wall time, in the order they were taken.
     """
 
     codes: int = 0
     vectors: int = 0
-    hops: int = 0
+    lists: int = 0
     milliseconds: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Answer:
     """The hits of one query, best first, ties in the order of their ids.
 
@@ -119,9 +119,9 @@ class Answer:
         passing: Rows that the filter lets pass (all live rows without one).
         rows: Live rows in the index.
         mode: ``vector``, ``lexical`` or ``hybrid``.
-        approximate: Whether a graph was used, which may miss a neighbour.
+        approximate: Whether only some lists were opened, which may miss a neighbour.
         recall: Share of the true nearest rows that is expected among the hits; 1 unless approximate. It was measured on
-            stored rows when the graph was built, with filters that know nothing of the query.
+            stored rows when the lists were made.
         cost: What it took; in a batch, all queries with the same filter together.
     """
 
@@ -185,7 +185,7 @@ class Explanation:
             "selectivity": {"estimated": self.estimated_share, "true": self.true_share},
             "recall": self.answer.recall,
             "compared": {"codes": self.answer.cost.codes, "vectors": self.answer.cost.vectors},
-            "hops": self.answer.cost.hops,
+            "lists": self.answer.cost.lists,
             "expected_milliseconds": self.expected_milliseconds,
             "scan_milliseconds": self.scan_milliseconds,
             "milliseconds": dict(self.answer.cost.milliseconds),
@@ -198,7 +198,7 @@ class Explanation:
             f"selectivity  {self.estimated_share:.2%} estimated, {self.true_share:.2%} true "
             f"({self.answer.passing:,} of {self.answer.rows:,} rows)",
             f"recall       {self.answer.recall:.3f} expected" if self.answer.approximate else "recall       exact",
-            f"compared     {cost.codes:,} codes, {cost.vectors:,} vectors; {cost.hops:,} hops",
+            f"compared     {cost.codes:,} codes, {cost.vectors:,} vectors; {cost.lists:,} lists opened",
         ]
         if self.expected_milliseconds is not None and self.scan_milliseconds is not None:
             lines.append(f"expected     {self.expected_milliseconds:.3f} ms; a scan {self.scan_milliseconds:.3f} ms")

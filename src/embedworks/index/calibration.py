@@ -1,7 +1,8 @@
-"""What a search costs on this machine and over these rows, and how well the graph does; measured at its building.
+"""What a search costs on this machine and over these rows, and how much it finds; measured when the lists are made.
 
-Stored rows, moved a little, stand for queries. Filters pass random rows: for those, and only for those, the measured
-recall is an estimate; what is known of a query's own neighbourhood is found out while walking (see ``planner``).
+Stored rows stand for queries, each left out of its own answer, and filters pass random rows. How many lists a search
+opens follows the query and the filter, not a number that is set beforehand, so the recall measured here is about that
+under other filters too; the time is not, and what it can be at most is known: that of a scan and a look at every list.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedworks.foundation.randomness import random_generator
-from embedworks.index.graph import Graph
+from embedworks.index.codes import Codes
+from embedworks.index.partition import Partition
 from embedworks.index.stored_vectors import StoredRows, as_compiled, read_rows
 
-SHARES: Final = (1.0, 0.5, 0.25, 0.1, 0.05)
-BEAMS: Final = (16, 24, 32, 48, 64, 96, 128, 192, 256)
-_QUERIES: Final = 48
+SHARES: Final = (1.0, 0.5, 0.25, 0.1, 0.05, 0.02, 0.01)
+MARGINS: Final = tuple(round(0.25 + 0.0125 * step, 4) for step in range(37))
+_QUERIES: Final = 200
 _ANSWER: Final = 10
-_NOISE: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,13 @@ class Calibration:
     Args:
         scan_nanoseconds: Of one row of a scan over codes.
         fixed_nanoseconds: Of a scan of a single row.
-        walk_nanoseconds: Of one score in a walk through the graph.
-        scores: Scores a walk computes, by beam and by share of passing rows as in :data:`SHARES`.
-        recall: Recall@10 of a walk, likewise.
+        lists_nanoseconds: Of a search list by list, by margin and by share of passing rows as in :data:`SHARES`.
+        recall: Its recall@10, likewise: the mean less one standard error.
     """
 
     scan_nanoseconds: float
     fixed_nanoseconds: float
-    walk_nanoseconds: float
-    scores: dict[str, list[float]]
+    lists_nanoseconds: dict[str, list[float]]
     recall: dict[str, list[float]]
 
     @classmethod
@@ -49,26 +48,21 @@ class Calibration:
         return cls(**document)
 
     @cached_property
-    def beams(self) -> list[int]:
-        """The widths that were measured, ascending."""
-        return sorted(map(int, self.recall))
+    def margins(self) -> list[float]:
+        """The margins that were measured, ascending."""
+        return sorted(map(float, self.recall))
 
     def scan_cost(self, rows: int) -> float:
         """Return the nanoseconds of a scan of some rows."""
         return self.fixed_nanoseconds + self.scan_nanoseconds * rows
 
-    @cached_property
-    def cheapest_walk(self) -> float:
-        """The nanoseconds of the narrowest walk, where everything passes."""
-        return self.walk_nanoseconds * min(row[0] for row in self.scores.values())
+    def lists_cost(self, margin: float, share: float) -> float:
+        """Return the nanoseconds of a search list by list that are to be expected."""
+        return float(np.exp(_between(np.log(self.lists_nanoseconds[str(margin)]), share)))
 
-    def walk_scores(self, beam: int, share: float) -> float:
-        """Return how many scores a walk is expected to compute."""
-        return float(np.exp(_between(np.log(self.scores[str(beam)]), share)))
-
-    def walk_recall(self, beam: int, share: float) -> float:
-        """Return the recall@10 to expect where the filter knows nothing of the query."""
-        return _between(np.asarray(self.recall[str(beam)]), share)
+    def lists_recall(self, margin: float, share: float) -> float:
+        """Return the recall@10 to expect."""
+        return _between(np.asarray(self.recall[str(margin)]), share)
 
 
 def _between(values: NDArray[np.float64], share: float) -> float:
@@ -76,61 +70,63 @@ def _between(values: NDArray[np.float64], share: float) -> float:
     return float(np.interp(np.log(max(share, SHARES[-1])), np.log(SHARES[::-1]), values[::-1]))
 
 
-def calibrate(graph: Graph, vectors: StoredRows, *, seed: int = 0) -> Calibration:
+def calibrate(partition: Partition, codes: Codes, vectors: StoredRows, *, seed: int = 0) -> Calibration:
     """Measure.
 
     Args:
-        graph: Just built.
+        partition: Just made.
+        codes: Of its rows.
         vectors: Its rows as they are stored, shape (n, d).
         seed: Of queries and filters.
     """
-    from embedworks.index.scanning import best_rows
+    from embedworks.index.scanning import best_of_lists, best_rows
+    from embedworks.index.scoring import encode_query
 
     generator = random_generator(seed, "calibration")
-    chosen = generator.choice(len(vectors), size=min(_QUERIES, len(vectors)), replace=False)
+    chosen = np.sort(generator.choice(len(vectors), size=min(_QUERIES, len(vectors)), replace=False))
     queries = read_rows(vectors[chosen])
-    noise = generator.standard_normal(queries.shape)
-    queries += _NOISE * noise / np.linalg.norm(noise, axis=1, keepdims=True)
-    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
-    codes, compiled = graph.codes, as_compiled(vectors)
+    compiled, lists = as_compiled(vectors), partition.compiled
 
-    def best(query: NDArray[np.float64], rows: NDArray[np.int64], k: int) -> set[int]:
-        found, _, _ = best_rows(codes.values, codes.bounds, compiled, rows, query, *codes.encoded(query), k)
-        return set(found[:k].tolist())
+    def scanned(query: NDArray[np.float64], rows: NDArray[np.int64], k: int) -> tuple[set[int], int]:
+        begun = time.perf_counter_ns()
+        found, _, _ = best_rows(codes.values, codes.bounds, compiled, rows, query, codes.encoded(query), k)
+        return set(found[:k].tolist()), time.perf_counter_ns() - begun
 
-    scores: dict[str, list[float]] = {str(beam): [] for beam in BEAMS}
-    recall: dict[str, list[float]] = {str(beam): [] for beam in BEAMS}
-    scan, walk = [], []
+    def listed(query: NDArray[np.float64], rows: NDArray[np.int64], margin: float) -> tuple[set[int], int]:
+        offsets = rows.searchsorted(partition.starts)
+        begun = time.perf_counter_ns()
+        found = best_of_lists(
+            codes.values, codes.bounds, compiled, rows, lists, offsets, query, codes.encoded(query),
+            encode_query(query), _ANSWER, margin,
+        )  # fmt: skip
+        return set(found[0][:_ANSWER].tolist()), time.perf_counter_ns() - begun
+
+    everything = np.arange(len(vectors))
+    scanned(queries[0], everything, _ANSWER)  # compiled now, if it was not before
+    listed(queries[0], everything, MARGINS[0])
+    by_margin: dict[str, list[float]] = {str(margin): [] for margin in MARGINS}
+    recall: dict[str, list[float]] = {str(margin): [] for margin in MARGINS}
+    scan = []
     for share in SHARES:
         mask = generator.random(len(vectors)) < share
-        mask[:_ANSWER] = True
-        rows = np.flatnonzero(mask)
-        truth = []
-        for query in queries:
-            begun = time.perf_counter_ns()
-            truth.append(best(query, rows, _ANSWER))
-            scan.append((time.perf_counter_ns() - begun, len(rows)))
-        for beam in BEAMS:
-            found, compared = 0, 0
-            for query, wanted in zip(queries, truth, strict=True):
-                begun = time.perf_counter_ns()
-                walked = graph.walk(query, mask, beam=beam)
-                walk.append((time.perf_counter_ns() - begun) / walked.counters.distances)
-                compared += walked.counters.distances
-                found += len(wanted & best(query, walked.rows, _ANSWER))
-            scores[str(beam)].append(compared / len(queries))
-            recall[str(beam)].append(found / (_ANSWER * len(queries)))
-    single = np.arange(1)
-    alone = []
-    for query in queries:
-        begun = time.perf_counter_ns()
-        best(query, single, 1)
-        alone.append(time.perf_counter_ns() - begun)
-    fixed = float(np.median(alone))
+        mask[: _ANSWER + 1] = True
+        shared, taken = np.empty((len(MARGINS), len(queries))), np.empty((len(MARGINS), len(queries)))
+        for place, query in enumerate(queries):
+            others = mask.copy()
+            others[chosen[place]] = False
+            rows = np.flatnonzero(others)
+            truth, nanoseconds = scanned(query, rows, _ANSWER)
+            scan.append((nanoseconds, len(rows)))
+            for position, margin in enumerate(MARGINS):
+                found, taken[position, place] = listed(query, rows, margin)
+                shared[position, place] = len(found & truth) / len(truth)
+        for position, margin in enumerate(MARGINS):
+            by_margin[str(margin)].append(float(np.median(taken[position])))
+            recall[str(margin)].append(float(shared[position].mean() - shared[position].std() / len(queries) ** 0.5))
+    fixed = float(np.median([scanned(query, everything[:1], 1)[1] for query in queries]))
     return Calibration(
         scan_nanoseconds=max(0.1, float(np.median([(taken - fixed) / rows for taken, rows in scan]))),
         fixed_nanoseconds=fixed,
-        walk_nanoseconds=float(np.median(walk)),
-        scores=scores,
+        lists_nanoseconds=by_margin,
         recall=recall,
     )

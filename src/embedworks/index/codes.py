@@ -17,8 +17,9 @@ from embedworks.index.stored_vectors import LARGEST_LEVEL, StoredRows, read_rows
 
 _ROWS_AT_ONCE = 8_192
 
-EncodedQuery = tuple[NDArray[Any], float, float]
-"""A query as codes are scored with it, what one unit of that score stands for, and the error this adds."""
+EncodedQuery = tuple[NDArray[Any], float, float, int]
+"""A query as codes are scored with it, what one unit of that score stands for, the error this adds, and what a product
+with it has too much."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +46,9 @@ class Codes:
         from embedworks.index.scoring import encode_query, lookup_table, table_error
 
         if self.codebooks is None:
-            code, scale, error = encode_query(query)
-            return code, scale, error
-        return lookup_table(self.codebooks, query), 1.0, table_error(len(self.codebooks))
+            code: EncodedQuery = encode_query(query)
+            return code
+        return lookup_table(self.codebooks, query), 1.0, table_error(len(self.codebooks)), 0
 
 
 def encode_rows(stored: StoredRows) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

@@ -42,7 +42,7 @@ def exact_rankings(
             segment = snapshot.segments[position]
             codes = segment.codes
             best, scores, settled = best_rows(
-                codes.values, codes.bounds, segment.compiled, local, query, *codes.encoded(query), k
+                codes.values, codes.bounds, segment.compiled, local, query, codes.encoded(query), k
             )
             cost.codes += len(local) if settled < len(local) else 0
             cost.vectors += settled
@@ -50,21 +50,6 @@ def exact_rankings(
         best, scores = found[0] if len(found) == 1 else (np.concatenate(part) for part in zip(*found, strict=True))
         rankings.append(best_first(snapshot, best, scores, k))
     return rankings
-
-
-def settled_ranking(snapshot: Snapshot, query: NDArray[np.float64], rows: NDArray[np.int64], k: int) -> Ranking:
-    """Score a few rows in float64 and put them in order, ties by id.
-
-    Args:
-        snapshot: Where the rows are.
-        query: A unit vector, float64, shape (dimension,).
-        rows: Row numbers, int64, shape (candidates,).
-        k: How many to keep.
-
-    Returns:
-        Rows and cosines, best first.
-    """
-    return best_first(snapshot, rows, cosines(snapshot, query, rows), k)
 
 
 def cosines(snapshot: Snapshot, query: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -197,7 +197,7 @@ class Index(IndexReader):
         return deleted
 
     def compact(self) -> None:
-        """Merge all segments into one without the deleted rows, build the graph where it pays, and free the disk."""
+        """Merge all segments into one without the deleted rows, make the partition where it pays, and free the disk."""
 
         def change(snapshot: Snapshot) -> Manifest | None:
             names = [segment.entry.name for segment in snapshot.segments]

@@ -20,7 +20,7 @@ from embedworks.index.stored_vectors import Storage
 
 MANIFEST_NAME = "manifest.json"
 FORMAT = "embedworks-index"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 # Hashing 32 MiB costs about 20 ms; larger files are checked by size and structure at opening, and whole by verify().
 HASHED_AT_OPENING = 32 * 2**20
 
@@ -63,14 +63,13 @@ class SegmentEntry:
 
 
 @dataclass(frozen=True)
-class GraphEntry:
-    """The neighbour graph over the rows of one segment, and what searching it costs."""
+class PartitionEntry:
+    """The lists that the rows of one segment stand in, and what searching them costs."""
 
-    kind: str
     files: dict[str, StoredFile]
     segment: str
     rows: int
-    entry: int
+    lists: int
     calibration: dict[str, Any]
 
 
@@ -97,7 +96,7 @@ class Manifest:
     fusion: Fusion = field(default_factory=Fusion)
     attributes: dict[str, str] = field(default_factory=dict)
     segments: tuple[SegmentEntry, ...] = ()
-    graph: GraphEntry | None = None
+    partition: PartitionEntry | None = None
 
     @property
     def schema(self) -> pa.Schema:
@@ -112,7 +111,7 @@ class Manifest:
         """All data files this commit is made of."""
         stored = [file for segment in self.segments for file in segment.files.values()]
         stored += [segment.deleted for segment in self.segments if segment.deleted is not None]
-        stored += self.graph.files.values() if self.graph is not None else []
+        stored += self.partition.files.values() if self.partition is not None else []
         return stored
 
 
@@ -220,7 +219,7 @@ def _damaged(path: Path) -> StorageError:
 
 def _from_document(document: dict[str, Any]) -> Manifest:
     # The seal has been checked, so the document is what this version's manifest_document wrote.
-    lexical, graph = document["lexical"], document["graph"]
+    lexical, partition = document["lexical"], document["partition"]
     return Manifest(
         dimension=document["dimension"],
         generation=document["generation"],
@@ -242,7 +241,9 @@ def _from_document(document: dict[str, Any]) -> Manifest:
             )
             for entry in document["segments"]
         ),
-        graph=None
-        if graph is None
-        else GraphEntry(**{**graph, "files": {part: StoredFile(**file) for part, file in graph["files"].items()}}),
+        partition=None
+        if partition is None
+        else PartitionEntry(
+            **{**partition, "files": {part: StoredFile(**file) for part, file in partition["files"].items()}}
+        ),
     )

@@ -1,9 +1,8 @@
-"""Which way a query takes: a scan of what passes, or a walk through the graph; and how far the walk may go.
+"""Which way a query takes: a scan of what passes, or a search list by list; and how far a list is trusted to reach.
 
-Both ways have a price in nanoseconds (see ``calibration``). A scan is exact, so the graph is taken only where it is
-expected to be clearly cheaper at the recall that is wanted. What the price list cannot know is whether the filter shuns
-the query's own neighbourhood; a walk that meets too few passing rows at its start, or goes over its budget, gives up
-and the scan is done, so no query costs much more than its scan.
+Both ways have a price in nanoseconds (see ``calibration``). A scan is exact, so lists are taken only where they are
+expected to be cheaper at the recall that is wanted. Where the filter shuns the query's neighbourhood, more lists are
+opened than was expected, at the most all of them: then the answer is that of a scan, and has cost little more.
 """
 
 from __future__ import annotations
@@ -14,10 +13,8 @@ from typing import Final
 from embedworks.index.calibration import Calibration
 
 LONGEST_ANSWER: Final = 100
-"""A longer answer is found by a scan: the beam would have to be wider than any that was measured."""
-_CLEARLY: Final = 0.7
-_OVER_EXPECTED: Final = 2.0
-_FEWEST_OF_EXPECTED: Final = 0.75
+"""A longer answer is found by a scan: the recall was measured for ten."""
+_CLEARLY: Final = 0.8
 
 
 @dataclass(frozen=True)
@@ -25,47 +22,39 @@ class Plan:
     """A way and its price.
 
     Args:
-        way: ``scan`` or ``graph``.
+        way: ``scan`` or ``lists``.
         nanoseconds: What it is expected to cost.
         scan_nanoseconds: What a scan is expected to cost.
         recall: The recall@10 to expect; 1 for a scan.
-        beam: Width of the walk; 0 for a scan.
-        budget: Most scores the walk may compute.
-        fewest: Least share of passing rows at the walk's start.
+        margin: How far a list is trusted to reach; 0 for a scan.
     """
 
     way: str
     nanoseconds: float
     scan_nanoseconds: float
     recall: float
-    beam: int = 0
-    budget: int = 0
-    fewest: float = 0.0
+    margin: float = 0.0
 
 
 def plan(calibration: Calibration, *, rows: int, passing: int, k: int, wanted_recall: float) -> Plan:
     """Choose the way for one query.
 
     Args:
-        calibration: Of the graph.
-        rows: Rows of the graph.
+        calibration: Of the partition.
+        rows: Rows in its lists.
         passing: How many of them pass the filter.
         k: How many are wanted.
-        wanted_recall: Least recall to expect of a walk; 1 allows none.
+        wanted_recall: Least recall to expect; 1 allows a scan only.
     """
     scan = calibration.scan_cost(passing)
     chosen = Plan("scan", scan, scan, 1.0)
-    if passing < k or k > LONGEST_ANSWER or wanted_recall >= 1.0 or calibration.cheapest_walk > scan:
+    if passing < k or k > LONGEST_ANSWER or wanted_recall >= 1.0:
         return chosen
     share = passing / rows
-    for beam in calibration.beams:
-        recall = calibration.walk_recall(beam, share)
-        if beam < 2 * k or recall < wanted_recall:
+    for margin in calibration.margins:
+        recall = calibration.lists_recall(margin, share)
+        if recall < wanted_recall:
             continue
-        scores = calibration.walk_scores(beam, share)
-        price = scores * calibration.walk_nanoseconds
-        if price < _CLEARLY * scan:
-            budget = min(_OVER_EXPECTED * scores, _CLEARLY * scan / calibration.walk_nanoseconds)
-            return Plan("graph", price, scan, recall, beam, int(budget), _FEWEST_OF_EXPECTED * share)
-        break
+        price = calibration.lists_cost(margin, share)
+        return Plan("lists", price, scan, recall, margin) if price < _CLEARLY * scan else chosen
     return chosen

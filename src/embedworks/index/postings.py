@@ -97,36 +97,34 @@ def build_postings(texts: Iterable[str | None], tokenize: Tokenizer) -> Postings
     )
 
 
-def merged_postings(parts: Sequence[tuple[Postings, NDArray[np.int64]]]) -> Postings:
-    """Join the postings of several segments for the rows that are kept.
+def rearranged_postings(segments: Sequence[Postings], rows: NDArray[np.int64]) -> Postings:
+    """Return the postings of some rows of several segments.
 
     Args:
-        parts: Each segment's postings, and the rows of it to keep, ascending, int64, shape (kept,).
-
-    Returns:
-        The postings of the kept rows, numbered through in the order of the parts.
+        segments: The postings of all segments, in the order of their rows.
+        rows: Distinct rows, numbered through all segments, in their new order, int64, shape (kept,).
     """
+    old_lengths = np.concatenate([np.zeros(0, dtype=np.int32), *(postings.lengths for postings in segments)])
+    new_row = np.full(len(old_lengths), -1, dtype=np.int64)
+    new_row[rows] = np.arange(len(rows))
     numbers: dict[str, int] = {}
-    terms, entries, lengths = [], [], []
+    terms, entries = [], []
     first = 0
-    for postings, kept in parts:
-        new_row = np.full(len(postings.lengths), -1, dtype=np.int64)
-        new_row[kept] = np.arange(first, first + len(kept))
-        first += len(kept)
+    for postings in segments:
         ours = np.array([numbers.setdefault(term, len(numbers)) for term in postings.terms.to_pylist()], dtype=np.int64)
         term_of_entry = np.repeat(ours, np.diff(postings.starts))
-        row_of_entry = new_row[postings.entries[0]]
+        row_of_entry = new_row[first + postings.entries[0].astype(np.int64)]
+        first += len(postings.lengths)
         live = row_of_entry >= 0
         terms.append(term_of_entry[live])
         entries.append(np.stack([row_of_entry[live], postings.entries[1][live]]).astype(np.int32))
-        lengths.append(np.asarray(postings.lengths)[kept])
-    return _assembled(list(numbers), np.concatenate(terms), np.concatenate(entries, axis=1), np.concatenate(lengths))
+    return _assembled(list(numbers), np.concatenate(terms), np.concatenate(entries, axis=1), old_lengths[rows])
 
 
 def _assembled(
     names: list[str], terms: NDArray[np.int64], entries: NDArray[np.int32], lengths: NDArray[np.int32]
 ) -> Postings:
-    order = np.argsort(terms, kind="stable")
+    order = np.lexsort((entries[0], terms))
     sizes = np.bincount(terms, minlength=len(names))
     held = np.flatnonzero(sizes)
     starts = np.concatenate([[0], np.cumsum(sizes[held])]).astype(np.int64)

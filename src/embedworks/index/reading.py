@@ -15,7 +15,8 @@ from embedworks.index.answers import Answer, Explanation, Fusion, Item, Mode
 from embedworks.index.facets import value_counts
 from embedworks.index.intake import Strings, checked_ids
 from embedworks.index.listing import Listing
-from embedworks.index.searching import WANTED_RECALL, Request, answer_all, answer_one, checked_queries, expected_plan
+from embedworks.index.quick_search import answer_one, expected_plan
+from embedworks.index.searching import WANTED_RECALL, Request, answer_all, checked_queries
 from embedworks.index.store import Store
 from embedworks.index.stored_vectors import Storage
 
@@ -146,7 +147,7 @@ class IndexReader:
             where: A filter such as ``"year >= 2025 and kind = 'function'"``; see docs/rooms/index.md.
             mode: ``vector`` ranks by cosine, ``lexical`` by BM25, ``hybrid`` by both.
             fusion: How a hybrid search joins its sides; the index's own unless given.
-            exact: Whether the graph is forbidden; then the ranking is that of a float64 brute force.
+            exact: Whether all rows that pass are scanned; then the ranking is that of a float64 brute force.
             recall: Least share of the true nearest rows to expect of an approximate answer, above 0 and at most 1.
 
         Returns:
@@ -195,7 +196,7 @@ class IndexReader:
             where: A filter.
             mode: ``vector``, ``lexical`` or ``hybrid``.
             fusion: How a hybrid search joins its sides.
-            exact: Whether the graph is forbidden.
+            exact: Whether all rows that pass are scanned.
             recall: Least recall to expect.
 
         Returns:

@@ -11,14 +11,15 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from embedworks.index.prefetch import prefetch_row
+from embedworks.index.byte_products import DIGIT, LARGEST_QUERY, available, digit_product
+from embedworks.index.intake import SAFE_SQUARES
 from embedworks.index.stored_vectors import LARGEST_LEVEL
-from embedworks.index.structures.kernels import compiled, compiled_fast
+from embedworks.index.structures.kernels import compiled, compiled_fast, compiled_into
 
-_QUERY_LEVELS = 32_767
+_LARGEST_WORD = 32_767
 _LARGEST_SUM = 2**31 - 2**16
 _HALF_UNIT: Final = float(2**112)
-_FAST: Final[Any] = {"fastmath": {"reassoc", "contract", "nsz", "arcp"}, "nogil": True}
+_FAST: Final[Any] = {"fastmath": {"reassoc", "contract", "nsz", "arcp"}, "nogil": True, "forceinline": True}
 FETCHED_AHEAD: Final = 8
 """Codes on their way from memory while one is scored."""
 ROUNDING: Final = 4e-6
@@ -26,28 +27,86 @@ ROUNDING: Final = 4e-6
 
 
 @compiled
-def encode_query(query):  # type: ignore[no-untyped-def]
-    """Return a query as whole numbers of two bytes, so few levels that no sum of products leaves 32 bits.
+def unit(vector):  # type: ignore[no-untyped-def]
+    """Divide a vector by its length.
+
+    Args:
+        vector: float64, shape (d,).
+
+    Returns:
+        float64, shape (d,), the bits of :func:`embedworks.index.intake.checked_query`; and whether the vector has a
+        length that can be divided by.
+    """
+    square = 0.0
+    divided = np.empty(vector.shape[0])
+    for component in range(vector.shape[0]):
+        divided[component] = vector[component]
+        square += divided[component] * divided[component]
+    safe = SAFE_SQUARES[0] < square < SAFE_SQUARES[1]
+    length = np.sqrt(square) if safe else 1.0
+    for component in range(vector.shape[0]):
+        divided[component] /= length
+    return divided, safe
+
+
+@compiled
+def query_in_words(query):  # type: ignore[no-untyped-def]
+    """Return a query as whole numbers of two bytes.
 
     Args:
         query: Of length 1, float64, shape (d,).
 
     Returns:
-        int16, shape (d,); what one level stands for; at least the Euclidean distance between the two.
+        int16, shape (d,); what one level stands for; at least the Euclidean distance between the two; 0, which is what
+        a product with it has too much.
     """
+    levels, scale, missed = _levels(query, _LARGEST_WORD)
+    return levels.astype(np.int16), scale, missed, np.int32(0)
+
+
+@compiled
+def query_in_digits(query):  # type: ignore[no-untyped-def]
+    """Return a query as whole numbers of two digits of one byte (see ``byte_products``).
+
+    Args:
+        query: Of length 1, float64, shape (d,).
+
+    Returns:
+        int8, shape (2, d); what one level stands for; at least the Euclidean distance between the two; what a product
+        with it has too much.
+    """
+    levels, scale, missed = _levels(query, LARGEST_QUERY)
+    digits = np.empty((2, query.shape[0]), dtype=np.int8)
+    total = np.int64(0)
+    for component in range(query.shape[0]):
+        first = (levels[component] + DIGIT // 2) // DIGIT
+        digits[0, component] = np.int8(first)
+        digits[1, component] = np.int8(levels[component] - DIGIT * first)
+        total += levels[component]
+    return digits, scale, missed, np.int32(128 * total)
+
+
+encode_query: Final[Any] = query_in_digits if available() else query_in_words
+"""The form in which codes of whole numbers are scored fastest on this processor."""
+
+
+@compiled
+def _levels(query, most):  # type: ignore[no-untyped-def]
     largest = 0.0
     for component in range(query.shape[0]):
         largest = max(largest, abs(query[component]))
-    # A row's code has length at most 127 sqrt(d), the query's 1 / scale.
-    levels = min(_QUERY_LEVELS, int(_LARGEST_SUM / (LARGEST_LEVEL * np.sqrt(query.shape[0])) * largest))
-    scale = largest / max(1, levels)
-    code = np.empty(query.shape[0], dtype=np.int16)
+    # A row's code has length at most 127 sqrt(d), the query's 1 / scale and half the root of d more, by which rounding
+    # can make it longer: so few levels that no sum leaves 32 bits.
+    root = np.sqrt(query.shape[0])
+    number = min(most, int((_LARGEST_SUM / (LARGEST_LEVEL * root) - root / 2) * largest))
+    scale = largest / max(1, number)
+    levels = np.empty(query.shape[0], dtype=np.int32)
     missed = 0.0
     for component in range(query.shape[0]):
         level = np.rint(query[component] / scale)
-        code[component] = np.int16(level)
+        levels[component] = np.int32(level)
         missed += (query[component] - scale * level) ** 2
-    return code, scale, np.sqrt(missed) * (1 + 1e-9)
+    return levels, scale, np.sqrt(missed) * (1 + 1e-9)
 
 
 @compiled
@@ -82,16 +141,22 @@ def table_error(parts: int) -> float:
     return (parts + 16) * 2.0**-23
 
 
-def code_product(code: Any, query: Any) -> Any:
+def code_product(code: Any, query: Any, surplus: Any) -> Any:
     """Return the inner product of a query and what a code stands for, up to the code's factor and the query's scale."""
     raise NotImplementedError
 
 
 @overload(code_product, jit_options=_FAST)
-def _code_product(code, query):  # type: ignore[no-untyped-def]
+def _code_product(code, query, surplus):  # type: ignore[no-untyped-def]
+    if code.dtype == types.int8 and query.ndim == 2:
+
+        def of_digits(code, query, surplus):  # type: ignore[no-untyped-def]
+            return np.float32(np.int32(digit_product(code, query) - surplus))
+
+        return of_digits
     if code.dtype == types.int8:
 
-        def of_whole_numbers(code, query):  # type: ignore[no-untyped-def]
+        def of_words(code, query, surplus):  # type: ignore[no-untyped-def]
             total = np.int32(0)
             for component in range(query.shape[0]):
                 # Numba widens a product of two int32 to int64; cut back, it is one instruction for 32 components.
@@ -99,9 +164,9 @@ def _code_product(code, query):  # type: ignore[no-untyped-def]
                 total = np.int32(total + product)
             return np.float32(total)
 
-        return of_whole_numbers
+        return of_words
 
-    def of_codewords(code, query):  # type: ignore[no-untyped-def]
+    def of_codewords(code, query, surplus):  # type: ignore[no-untyped-def]
         total = np.float32(0)
         for part in range(query.shape[0]):
             total += query[part, code[part]]
@@ -117,7 +182,7 @@ def code_slack(query: Any, score: Any, error: Any, query_error: Any) -> Any:
 
 @overload(code_slack, jit_options=_FAST)
 def _code_slack(query, score, error, query_error):  # type: ignore[no-untyped-def]
-    if query.ndim == 1:
+    if query.dtype != types.float32:
 
         def of_whole_numbers(query, score, error, query_error):  # type: ignore[no-untyped-def]
             # |<q, x> - <q', x'>| <= |x - x'| + |q - q'| |x'|, and |x'| <= 1 + |x - x'|.
@@ -177,28 +242,21 @@ def _cosine(row, query):  # type: ignore[no-untyped-def]
     return of_int8
 
 
-@compiled_fast
-def code_scores(values, bounds, rows, query, query_scale, query_error, scores, slacks):  # type: ignore[no-untyped-def]
-    """Score rows by their codes.
+@compiled_into
+def code_score(code, factor, query, scale, surplus):  # type: ignore[no-untyped-def]
+    """Score a row by its code.
 
     Args:
-        values: Codes, shape (n, any).
-        bounds: Factor and error of each row, float32, shape (n, 2).
-        rows: Rows to score, int64, shape (count,).
+        code: Of the row, shape (any,).
+        factor: The row's factor, float32.
         query: As :meth:`embedworks.index.codes.Codes.encoded` returns it, like the next two.
-        query_scale: What one unit of the product stands for.
-        query_error: The error of the query.
-        scores: Filled with the scores, float32, shape (count,).
-        slacks: Filled with what each score can be off by at most, float32, shape (count,).
+        scale: What one unit of the product stands for.
+        surplus: What the product has too much.
+
+    Returns:
+        float32.
     """
-    count = rows.shape[0]
-    for place in range(count):
-        if place + FETCHED_AHEAD < count:
-            prefetch_row(values, rows[place + FETCHED_AHEAD])
-        row = rows[place]
-        score = code_product(values[row], query) * (bounds[row, 0] * query_scale)
-        scores[place] = score
-        slacks[place] = code_slack(query, score, bounds[row, 1], query_error)
+    return np.float32(code_product(code, query, surplus) * (factor * scale))
 
 
 @compiled_fast

@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from embedworks.foundation import InputError
-from embedworks.index.answers import Answer, Cost, Fusion, Hit, Hits, Mode
-from embedworks.index.exact import Ranking, best_first, cosines, exact_rankings, settled_ranking
+from embedworks.index.answers import Answer, Cost, Fusion, Mode
+from embedworks.index.exact import Ranking, best_first, cosines, exact_rankings
 from embedworks.index.fusion import fused_scores
-from embedworks.index.intake import checked_count, checked_query, unit_query
-from embedworks.index.planner import Plan, plan
+from embedworks.index.intake import checked_count, checked_query
+from embedworks.index.planner import Plan
+from embedworks.index.quick_search import by_lists, expected_plan, hits_of
 from embedworks.index.snapshot import Passing, Snapshot
 
 WANTED_RECALL = 0.99
-"""Least recall@10 to expect of an answer from the graph, unless a caller says otherwise."""
-_DID_NOT_PAY = ", as a walk through the graph did not pay"
+"""Least recall@10 to expect of an answer that is not exact, unless a caller says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Request:
         k: How many hits a query wants.
         mode: Which side, or both.
         fusion: How a hybrid search joins them.
-        recall: Least recall to expect of an approximate answer; 1 forbids the graph.
+        recall: Least recall to expect of an approximate answer; 1 wants an exact one.
     """
 
     k: int
@@ -134,8 +134,8 @@ def answer_all(snapshot: Snapshot, queries: Queries, *, left_out: int | None = N
         started = time.perf_counter()
         passing = snapshot.passing(where)
         if left_out is not None:
-            passing = passing.without(left_out)
-        group = _Group(snapshot, request, passing, where is not None)
+            passing = passing.without(left_out, snapshot)
+        group = _Group(snapshot, request, passing)
         group.took("filter", started)
         rankings = group.rankings(
             None if vectors is None else vectors[members],
@@ -143,12 +143,12 @@ def answer_all(snapshot: Snapshot, queries: Queries, *, left_out: int | None = N
         )
         for place, (query, ranking) in enumerate(zip(members, rankings, strict=True)):
             found[query] = (ranking, group, place)
-    hits = [_hits(snapshot, found[query][0]) for query in range(len(filters))]
+    hits = [hits_of(snapshot, found[query][0]) for query in range(len(filters))]
     milliseconds = (time.perf_counter() - begun) * 1000 / max(1, len(filters))
     answers = []
     for query, found_hits in enumerate(hits):
         _, group, place = found[query]
-        approximate = group.walked(place)
+        approximate = group.approximate(place)
         answers.append(
             Answer(
                 hits=found_hits,
@@ -165,113 +165,19 @@ def answer_all(snapshot: Snapshot, queries: Queries, *, left_out: int | None = N
     return answers
 
 
-def answer_one(snapshot: Snapshot, vector: NDArray[Any], *, k: int, where: str | None, recall: float) -> Answer | None:
-    """Answer a vector search over one segment, with nothing done that it does not need.
-
-    With a narrow filter the bookkeeping of many queries, sides and segments would take several times as long as the
-    scan. The answer is that of :func:`answer_all`, bit for bit.
-
-    Args:
-        snapshot: Where to search.
-        vector: The query, shape (dimension,).
-        k: How many hits are wanted.
-        where: A filter.
-        recall: Least recall to expect.
-
-    Returns:
-        The answer; None where the search needs more, or is to be refused.
-    """
-    if len(snapshot.segments) != 1 or vector.shape != (snapshot.manifest.dimension,) or vector.dtype.kind != "f":
-        return None
-    if type(k) is not int or k < 1 or (where is not None and type(where) is not str) or not 0.0 < recall <= 1.0:
-        return None
-    segment = snapshot.segments[0]
-    if segment.codes.codebooks is not None:
-        return None
-    begun = time.perf_counter()
-    passing = snapshot.passing(where)
-    count = passing.count
-    if count == 0:
-        return None
-    chosen = expected_plan(snapshot, passing, k=k, recall=recall)
-    by_graph = chosen is not None and chosen.way == "graph"
-    if by_graph and not snapshot.graph_covers_all:
-        return None
-    query = unit_query(vector)
-    cost, filtered = Cost(), time.perf_counter()
-    cost.milliseconds["filter"] = (filtered - begun) * 1000
-    among, live = passing.rows, snapshot.live_rows
-    how = f"exact over {_over(snapshot, count, filtered=where is not None)}"
-    walked = filtered
-    if by_graph:
-        assert chosen is not None
-        assert snapshot.graph is not None
-        walk = snapshot.graph.walk(query, passing.mask, beam=chosen.beam, budget=chosen.budget, fewest=chosen.fewest)
-        walked = time.perf_counter()
-        cost.milliseconds["graph"] = (walked - filtered) * 1000
-        cost.codes, cost.hops = walk.counters.distances, walk.counters.hops
-        by_graph = not walk.gave_up and len(walk.rows) >= k
-        if by_graph:
-            among, how = walk.rows, _through_graph(snapshot, count)
-        else:
-            how += _DID_NOT_PAY
-    from embedworks.index.scanning import best_of_codes
-
-    codes = segment.codes
-    rows, scores, settled, tied = best_of_codes(codes.values, codes.bounds, segment.compiled, among, query, k)
-    if tied:
-        rows, scores = best_first(snapshot, rows, scores, k)
-    ended = time.perf_counter()
-    cost.milliseconds["settle" if by_graph else "scan"] = (ended - walked) * 1000
-    cost.codes += len(among) if settled < len(among) else 0
-    cost.vectors = settled
-    return Answer(
-        hits=_hits(snapshot, (rows, scores)),
-        milliseconds=(ended - begun) * 1000,
-        how=how,
-        passing=count,
-        rows=live,
-        mode="vector",
-        approximate=by_graph,
-        recall=chosen.recall if by_graph and chosen is not None else 1.0,
-        cost=cost,
-    )
-
-
-def expected_plan(snapshot: Snapshot, passing: Passing, *, k: int, recall: float) -> Plan | None:
-    """Return what the planner chooses for a vector search; None where there is no graph, or it is forbidden.
-
-    Args:
-        snapshot: Where to search.
-        passing: The rows that pass.
-        k: How many are wanted.
-        recall: Least recall to expect; 1 forbids the graph.
-    """
-    calibration = snapshot.calibration
-    if calibration is None or recall >= 1.0:
-        return None
-    found = passing.plans.get((k, recall))
-    if found is None:
-        covered = snapshot.graph_rows
-        inside = int(passing.rows.searchsorted(covered.stop) - passing.rows.searchsorted(covered.start))
-        found = plan(calibration, rows=covered.stop - covered.start, passing=inside, k=k, wanted_recall=recall)
-        passing.plans[k, recall] = found
-    return found
-
-
 class _Group:
     """The queries that share one filter."""
 
-    def __init__(self, snapshot: Snapshot, request: Request, passing: Passing, filtered: bool) -> None:
-        self.snapshot, self.request, self.filtered, self._passing = snapshot, request, filtered, passing
+    def __init__(self, snapshot: Snapshot, request: Request, passing: Passing) -> None:
+        self.snapshot, self.request, self._passing = snapshot, request, passing
         self.passing, self.rows, self.count = passing.mask, passing.rows, passing.count
         self.recall, self.cost = 1.0, Cost()
-        self._walked: list[bool] = []  # by query, where walks were tried: whether one gave the answer
+        self._opened: list[tuple[int, bool]] = []  # by query, where lists were opened: how many, and whether all
         self._newer = 0
 
-    def walked(self, place: int) -> bool:
-        """Return whether a walk through the graph gave the answer of a query."""
-        return bool(self._walked) and self._walked[place]
+    def approximate(self, place: int) -> bool:
+        """Return whether some rows that pass were left out for a query."""
+        return bool(self._opened) and not self._opened[place][1]
 
     def took(self, step: str, started: float) -> None:
         """Add the time since then to a step's."""
@@ -305,16 +211,14 @@ class _Group:
 
     def how(self, place: int) -> str:
         """Say which way the answer of a query was found."""
-        over = _over(self.snapshot, self.count, filtered=self.filtered)
+        over = self._passing.over
         if self.request.mode == "lexical":
             return f"BM25 over {over}"
         vector_way = f"exact over {over}"
-        if self.walked(place):
-            vector_way = _through_graph(self.snapshot, self.count)
+        if self.approximate(place):
+            vector_way = by_lists(over, self.snapshot, self._opened[place][0])
             if self._newer:
-                vector_way += f", and exact over {self._newer:,} newer ones"
-        elif self._walked:
-            vector_way += _DID_NOT_PAY
+                vector_way += f", and all of {self._newer:,} newer ones"
         if self.request.mode == "vector":
             return vector_way
         fusion = self.request.fusion
@@ -331,59 +235,37 @@ class _Group:
         chosen = expected_plan(self.snapshot, self._passing, k=k, recall=self.request.recall)
         if chosen is None or chosen.way == "scan":
             rankings = exact_rankings(self.snapshot, vectors, self.rows, k, cost=self.cost)
-            self.took("scan", started)
+            self.took("search", started)
             return rankings
-        self.took("plan", started)
-        return self._by_graph(vectors, k, chosen)
+        return self._list_by_list(vectors, k, chosen)
 
-    def _by_graph(self, vectors: NDArray[np.float64], k: int, chosen: Plan) -> list[Ranking]:
-        graph, covered = self.snapshot.graph, self.snapshot.graph_rows
-        assert graph is not None
-        inside = self.passing[covered]
-        first, last = self.rows.searchsorted(covered.start), self.rows.searchsorted(covered.stop)
-        outside = np.concatenate([self.rows[:first], self.rows[last:]])
+    def _list_by_list(self, vectors: NDArray[np.float64], k: int, chosen: Plan) -> list[Ranking]:
+        from embedworks.index.scanning import best_of_lists
+        from embedworks.index.scoring import encode_query
+
+        snapshot, offsets = self.snapshot, self._passing.offsets
+        partition, segment = snapshot.partition, snapshot.segments[snapshot.partitioned]
+        assert partition is not None
+        inside = self.rows[offsets[0] : offsets[-1]] - snapshot.firsts[snapshot.partitioned]
+        outside = np.concatenate([self.rows[: offsets[0]], self.rows[offsets[-1] :]])
         rankings = []
         self.recall, self._newer = chosen.recall, len(outside)
+        started = time.perf_counter()
         for query in vectors:
-            started = time.perf_counter()
-            walk = graph.walk(query, inside, beam=chosen.beam, budget=chosen.budget, fewest=chosen.fewest)
-            self.cost.codes += walk.counters.distances
-            self.cost.hops += walk.counters.hops
-            self.took("graph", started)
-            started = time.perf_counter()
-            self._walked.append(not walk.gave_up and len(walk.rows) >= k)
-            if not self._walked[-1]:
-                rankings += exact_rankings(self.snapshot, query[np.newaxis], self.rows, k, cost=self.cost)
-                self.took("scan", started)
-                continue
-            found = walk.rows + covered.start
+            code = segment.codes.encoded(query)
+            by_centre = encode_query(query) if segment.codes.codebooks is not None else code
+            rows, scores, settled, compared, opened, everything = best_of_lists(
+                segment.codes.values, segment.codes.bounds, segment.compiled, inside, partition.compiled,
+                offsets - offsets[0], query, code, by_centre, k, chosen.margin,
+            )  # fmt: skip
+            rows = rows + snapshot.firsts[snapshot.partitioned]
+            self._opened.append((opened, everything))
+            self.cost.codes += compared
+            self.cost.vectors += settled
+            self.cost.lists += opened
             if len(outside):
-                ((newer, _),) = exact_rankings(self.snapshot, query[np.newaxis], outside, k, cost=self.cost)
-                found = np.concatenate([found, newer])
-            rankings.append(settled_ranking(self.snapshot, query, found, k))
-            self.cost.vectors += len(found)
-            self.took("settle", started)
+                ((newer, newer_scores),) = exact_rankings(snapshot, query[np.newaxis], outside, k, cost=self.cost)
+                rows, scores = np.concatenate([rows, newer]), np.concatenate([scores, newer_scores])
+            rankings.append(best_first(snapshot, rows, scores, k))
+        self.took("search", started)
         return rankings
-
-
-def _over(snapshot: Snapshot, passing: int, *, filtered: bool) -> str:
-    live = f"{snapshot.live_rows:,} rows"
-    return f"{passing:,} of {live}" if filtered or passing < snapshot.live_rows else live
-
-
-def _through_graph(snapshot: Snapshot, passing: int) -> str:
-    covered = snapshot.graph_rows
-    return f"graph over {covered.stop - covered.start:,} rows, {passing:,} passing"
-
-
-def _hits(snapshot: Snapshot, ranking: Ranking) -> Hits:
-    rows, scores = ranking
-
-    def read() -> list[Hit]:
-        found = snapshot.records(rows).to_pylist()
-        return [
-            Hit(id=row.pop("id"), score=float(score), text=row.pop("text"), attributes=row)
-            for row, score in zip(found, scores, strict=True)
-        ]
-
-    return Hits(len(rows), read)

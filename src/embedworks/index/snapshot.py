@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from embedworks.foundation import InputError, StorageError
 from embedworks.foundation.randomness import random_generator
 from embedworks.index.calibration import Calibration
-from embedworks.index.graph import Graph
-from embedworks.index.manifest import GraphEntry, Manifest, StoredFile, check_file, read_manifest
+from embedworks.index.manifest import Manifest, PartitionEntry, StoredFile, check_file, read_manifest
 from embedworks.index.masks import passing_rows
+from embedworks.index.partition import Partition
 from embedworks.index.planner import Plan
 from embedworks.index.postings import TermScorer
 from embedworks.index.segments import Segment, open_array, open_segment, reopened_segment
@@ -41,31 +41,44 @@ class Passing:
     Args:
         mask: Which rows pass, bool, shape (rows,), read-only.
         rows: Their numbers, ascending, int64, shape (count,), read-only.
+        list_starts: The rows at which the lists of the partition begin, and the row after the last, int64, shape
+            (lists + 1,); a single number where there is none.
+        over: In words, how many rows pass of how many.
         plans: What the planner chose for them, by number of hits and wanted recall.
     """
 
     mask: NDArray[np.bool_]
     rows: NDArray[np.int64]
+    list_starts: NDArray[np.int64]
+    over: str
     plans: dict[tuple[int, float], Plan] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, mask: NDArray[np.bool_]) -> Passing:
+    def of(cls, mask: NDArray[np.bool_], snapshot: Snapshot, *, filtered: bool) -> Passing:
         """Return what a mask says, both forms of it."""
         rows = np.flatnonzero(mask)
+        over = f"{snapshot.live_rows:,} rows"
+        if filtered or len(rows) < snapshot.live_rows:
+            over = f"{len(rows):,} of {over}"
         mask.setflags(write=False)
         rows.setflags(write=False)
-        return cls(mask, rows)
+        return cls(mask, rows, snapshot.list_starts, over)
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64]:
+        """Where the rows of each list begin among :attr:`rows`, and where those of the last end."""
+        return self.rows.searchsorted(self.list_starts)
 
     @cached_property
     def count(self) -> int:
         """How many rows pass."""
         return len(self.rows)
 
-    def without(self, row: int) -> Passing:
+    def without(self, row: int, snapshot: Snapshot) -> Passing:
         """Return the same without one row."""
         mask = self.mask.copy()
         mask[row] = False
-        return Passing.of(mask)
+        return Passing.of(mask, snapshot, filtered=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,30 +88,31 @@ class Snapshot:
     Args:
         manifest: The commit.
         segments: Its segments in order.
-        graph: The graph over one of them, when there is one.
+        partition: The lists that the rows of one of them stand in, when there are any.
     """
 
     manifest: Manifest
     segments: tuple[Segment, ...]
-    graph: Graph | None
+    partition: Partition | None
 
     @cached_property
-    def graph_rows(self) -> slice:
-        """The rows that the graph covers."""
-        entry = self.manifest.graph
+    def partitioned(self) -> int:
+        """The position of the segment whose rows stand in lists; 0 where there is none."""
+        entry = self.manifest.partition
         names = [segment.entry.name for segment in self.segments]
-        first = 0 if entry is None else int(self.firsts[names.index(entry.segment)])
-        return slice(first, first + (0 if entry is None else entry.rows))
+        return 0 if entry is None else names.index(entry.segment)
 
     @cached_property
-    def graph_covers_all(self) -> bool:
-        """Whether no row is outside of the graph."""
-        return self.graph_rows == slice(0, self.table.num_rows)
+    def list_starts(self) -> NDArray[np.int64]:
+        """The rows at which lists begin, and the row after the last, int64, shape (lists + 1,)."""
+        if self.partition is None:
+            return np.zeros(1, dtype=np.int64)
+        return np.asarray(self.partition.starts + self.firsts[self.partitioned])
 
     @cached_property
     def calibration(self) -> Calibration | None:
-        """What searching the graph costs."""
-        entry = self.manifest.graph
+        """What searching the lists costs."""
+        entry = self.manifest.partition
         return None if entry is None else Calibration.from_document(entry.calibration)
 
     @cached_property
@@ -132,8 +146,9 @@ class Snapshot:
         @lru_cache(maxsize=_REMEMBERED_FILTERS)
         def passing(where: str | None) -> Passing:
             if where is None:
-                return Passing.of(self.alive.copy())
-            return Passing.of(passing_rows(parse_where(where, self.names), self.table) & self.alive)
+                return Passing.of(self.alive.copy(), self, filtered=False)
+            mask = passing_rows(parse_where(where, self.names), self.table) & self.alive
+            return Passing.of(mask, self, filtered=True)
 
         return passing
 
@@ -315,18 +330,19 @@ def _opened(directory: Path, manifest: Manifest, verified: set[StoredFile], prev
         else open_segment(directory, entry, manifest, verified=verified)
         for entry in manifest.segments
     )
-    if manifest.graph is None:
+    entry = manifest.partition
+    if entry is None:
         return Snapshot(manifest, segments, None)
-    if previous is not None and previous.manifest.graph == manifest.graph:
-        return Snapshot(manifest, segments, previous.graph)
-    entry = manifest.graph
-    covered = next(segment for segment in segments if segment.entry.name == entry.segment)
+    if previous is not None and previous.manifest.partition == entry:
+        return Snapshot(manifest, segments, previous.partition)
     paths = {part: check_file(directory, file, verified=verified) for part, file in entry.files.items()}
-    return Snapshot(manifest, segments, _open_graph(paths, entry, covered))
+    return Snapshot(manifest, segments, _open_partition(paths, entry, manifest.dimension))
 
 
-def _open_graph(paths: dict[str, Path], entry: GraphEntry, covered: Segment) -> Graph:
-    levels = open_array(paths["levels"], np.dtype(np.int8), (entry.rows,))
-    lines = {"links": entry.rows, "upper_links": int(levels.sum(dtype=np.int64))}
-    arrays = {part: open_array(paths[part], np.dtype(np.int32), (count, None)) for part, count in lines.items()}
-    return Graph({"levels": levels, **arrays}, entry.entry, covered.codes, name=str(paths["links"].parent))
+def _open_partition(paths: dict[str, Path], entry: PartitionEntry, dimension: int) -> Partition:
+    means = open_array(paths["means"], np.dtype(np.float32), (entry.lists, dimension))
+    starts = open_array(paths["starts"], np.dtype(np.int64), (entry.lists + 1,))
+    # Compiled code reads wherever a list begins.
+    if starts[0] != 0 or starts[-1] != entry.rows or (np.diff(starts) < 1).any():
+        raise StorageError("names rows that do not exist", where=str(paths["starts"]), mend="build the index again")
+    return Partition(means, starts)

@@ -10,7 +10,7 @@ from pathlib import Path
 from embedworks.foundation import FileOperations, InputError, StorageError
 from embedworks.index.manifest import MANIFEST_NAME, Manifest, StoredFile, check_file, commit, read_manifest
 from embedworks.index.snapshot import Snapshot, open_snapshot
-from embedworks.index.writer import LOCK_NAME, clean, compacted, compaction_due, graph_due, with_graph, writer_lock
+from embedworks.index.writer import LOCK_NAME, clean, compacted, compaction_due, partition_due, partitioned, writer_lock
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class Store:
         return open_snapshot(self.path, verified=self._verified, previous=self.snapshot)
 
     def maintain(self) -> None:
-        """Keep segments few and the graph present; each step is a commit of its own.
+        """Keep segments few and the partition present; each step is a commit of its own.
 
         The change it follows is durable already, so a step that cannot be done now is left to the next writer and only
         logged.
@@ -99,19 +99,14 @@ class Store:
             names = compaction_due(snapshot)
             return compacted(self.path, snapshot, names, self.files) if names else None
 
-        def join(snapshot: Snapshot) -> Manifest | None:
-            names = [segment.entry.name for segment in snapshot.segments]
-            return compacted(self.path, snapshot, names, self.files) if len(names) > 1 else None
-
-        def graph(snapshot: Snapshot) -> Manifest | None:
-            return with_graph(self.path, snapshot, self.files) if len(snapshot.segments) == 1 else None
+        def partition(snapshot: Snapshot) -> Manifest | None:
+            return partitioned(self.path, snapshot, self.files) if partition_due(snapshot) else None
 
         try:
             while compaction_due(self.snapshot) and self.change(merge):
                 continue
-            if graph_due(self.snapshot):
-                self.change(join)
-                self.change(graph)
+            if partition_due(self.snapshot):
+                self.change(partition)
         except StorageError as error:
             _LOGGER.warning("maintenance is left to the next write: %s", error)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedworks.foundation import FileOperations, InputError, StorageError
 from embedworks.index.calibration import calibrate
-from embedworks.index.graph import GRAPH_KIND, GRAPH_ROWS, Graph, build_graph
 from embedworks.index.intake import (
     Columns,
     Strings,
@@ -25,17 +25,19 @@ from embedworks.index.intake import (
     checked_texts,
     checked_vectors,
 )
-from embedworks.index.manifest import GraphEntry, Manifest, SegmentEntry, stored_file, type_name
-from embedworks.index.postings import build_postings, merged_postings, tokenizer
-from embedworks.index.segments import SEGMENTS_FOLDER, Segment, write_array, write_deleted, write_segment
+from embedworks.index.manifest import Manifest, PartitionEntry, SegmentEntry, stored_file, type_name
+from embedworks.index.partition import PARTITIONED_ROWS, partition_rows
+from embedworks.index.postings import build_postings, rearranged_postings, tokenizer
+from embedworks.index.segments import SEGMENTS_FOLDER, open_segment, write_array, write_deleted, write_segment
 from embedworks.index.snapshot import Snapshot
-from embedworks.index.stored_vectors import StoredRows, read_as_float32, to_stored
+from embedworks.index.stored_vectors import StoredRows, to_stored
 
 LOCK_NAME = "writer.lock"
-GRAPHS_FOLDER = "graphs"
+PARTITIONS_FOLDER = "partitions"
 # Segments of about one size are merged when there are this many, so that n rows never lie in more than about
 # 8 log8(n) segments and each row is rewritten at most about log8(n) times.
 _MERGE_AT = 8
+_ROWS_A_BLOCK = 65_536
 
 
 @contextmanager
@@ -65,7 +67,7 @@ def writer_lock(directory: Path, *, name: str = LOCK_NAME) -> Iterator[None]:
 def clean(directory: Path, manifest: Manifest, files: FileOperations) -> None:
     """Remove files that no manifest names: those of writes that were cut off, and those replaced by later ones."""
     named = {file.name for file in manifest.stored_files()}
-    for folder in (SEGMENTS_FOLDER, GRAPHS_FOLDER):
+    for folder in (SEGMENTS_FOLDER, PARTITIONS_FOLDER):
         for path in sorted((directory / folder).glob("*")):
             if path.is_dir():
                 if not any(name.startswith(f"{folder}/{path.name}/") for name in named):
@@ -251,57 +253,79 @@ def compacted(directory: Path, snapshot: Snapshot, names: Sequence[str], files: 
         files: The file effects.
 
     Returns:
-        The manifest to commit; the graph is dropped when it covered one of them.
+        The manifest to commit; the partition is dropped when it was of one of them.
     """
     manifest = snapshot.manifest
-    merged = [segment for segment in snapshot.segments if segment.entry.name in names]
-    kept = tuple(segment.entry for segment in snapshot.segments if segment.entry.name not in names)
-    if any(segment.alive.any() for segment in merged):
-        postings = None
-        if manifest.lexical is not None:
-            parts = [(segment.postings, np.flatnonzero(segment.alive)) for segment in merged]
-            postings = merged_postings([(part, rows) for part, rows in parts if part is not None])
-        rows = pa.concat_tables([segment.rows.filter(pa.array(segment.alive)) for segment in merged])
-        vectors = [_live_vectors(segment) for segment in merged]
-        entry = write_segment(
-            directory, rows=rows, vectors=vectors, storage=manifest.storage, postings=postings, files=files
-        )
-        kept += (entry,)
-    graph = manifest.graph
-    if graph is not None and graph.segment in names:
-        graph = None
-    return manifest.next(segments=kept, graph=graph)
+    merged = np.concatenate([np.full(entry.rows, entry.name in names) for entry in manifest.segments])
+    rows = np.flatnonzero(merged & snapshot.alive)
+    kept = tuple(entry for entry in manifest.segments if entry.name not in names)
+    if len(rows):
+        kept += (_rearranged(directory, snapshot, rows, files),)
+    partition = manifest.partition
+    if partition is not None and partition.segment in names:
+        partition = None
+    return manifest.next(segments=kept, partition=partition)
 
 
-def graph_due(snapshot: Snapshot) -> bool:
-    """Say whether enough rows lie outside the graph that building it anew pays."""
-    graph = snapshot.manifest.graph
-    covered = 0 if graph is None else graph.rows
-    outside = sum(segment.entry.rows for segment in snapshot.segments) - covered
-    return outside >= GRAPH_ROWS and outside * 2 >= covered
+def partition_due(snapshot: Snapshot) -> bool:
+    """Say whether enough rows lie outside the partition that making it anew pays."""
+    partition = snapshot.manifest.partition
+    covered = 0 if partition is None else partition.rows
+    outside = snapshot.live_rows - covered
+    return outside >= PARTITIONED_ROWS and outside * 2 >= covered
 
 
-def with_graph(directory: Path, snapshot: Snapshot, files: FileOperations) -> Manifest:
-    """Build and write the graph over the only segment, and return the manifest to commit."""
+def partitioned(directory: Path, snapshot: Snapshot, files: FileOperations) -> Manifest:
+    """Write the live rows into one new segment in the order of the lists of a new partition, and the partition."""
     manifest = snapshot.manifest
-    (segment,) = snapshot.segments
-    layers = build_graph(read_as_float32(segment.vectors))
-    folder = directory / GRAPHS_FOLDER / uuid.uuid4().hex[:16]
+    partition, rows = partition_rows(snapshot)
+    segment = _rearranged(directory, snapshot, rows, files)
+    folder = directory / PARTITIONS_FOLDER / uuid.uuid4().hex[:16]
     files.make_directory(folder)
-    for part, array in layers.arrays().items():
+    arrays: dict[str, NDArray[Any]] = {"means": partition.means, "starts": partition.starts}
+    for part, array in arrays.items():
         write_array(folder / f"{part}.npy", [array], files)
     for written in (folder, folder.parent, directory):
         files.sync_directory(written)
-    entry = GraphEntry(
-        kind=GRAPH_KIND,
-        files={part: stored_file(directory, folder / f"{part}.npy") for part in layers.arrays()},
-        segment=segment.entry.name,
-        rows=segment.entry.rows,
-        entry=layers.entry,
-        calibration=asdict(calibrate(Graph(layers.arrays(), layers.entry, segment.codes), segment.vectors)),
+    opened = open_segment(directory, segment, manifest, verified=set())
+    entry = PartitionEntry(
+        files={part: stored_file(directory, folder / f"{part}.npy") for part in arrays},
+        segment=segment.name,
+        rows=segment.rows,
+        lists=len(partition.means),
+        calibration=asdict(calibrate(partition, opened.codes, opened.vectors)),
     )
-    return manifest.next(graph=entry)
+    return manifest.next(segments=(segment,), partition=entry)
 
 
-def _live_vectors(segment: Segment) -> StoredRows:
-    return segment.vectors if segment.alive.all() else segment.vectors[segment.alive]
+def _rearranged(directory: Path, snapshot: Snapshot, rows: NDArray[np.int64], files: FileOperations) -> SegmentEntry:
+    """Write some rows into one new segment, in a given order."""
+    manifest = snapshot.manifest
+    postings = None
+    if manifest.lexical is not None:
+        parts = [segment.postings for segment in snapshot.segments]
+        postings = rearranged_postings([part for part in parts if part is not None], rows)
+    blocks = _RowBlocks(snapshot, rows)
+    table = pa.concat_tables([snapshot.records(block) for block in blocks.rows])
+    return write_segment(
+        directory, rows=table, vectors=blocks, storage=manifest.storage, postings=postings, files=files
+    )
+
+
+class _RowBlocks(Sequence[Any]):
+    """The stored vectors of some rows, block by block, each copied when it is looked at.
+
+    Args:
+        snapshot: Where they are.
+        rows: At least one, int64, shape (count,).
+    """
+
+    def __init__(self, snapshot: Snapshot, rows: NDArray[np.int64]) -> None:
+        self._snapshot = snapshot
+        self.rows = [rows[start : start + _ROWS_A_BLOCK] for start in range(0, len(rows), _ROWS_A_BLOCK)]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._snapshot.stored_vectors(self.rows[place])

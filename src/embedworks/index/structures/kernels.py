@@ -27,8 +27,19 @@ def compiled_fast(function: Callable[..., Any]) -> Any:
     return _compiled(function, fastmath={"reassoc", "contract", "nsz", "arcp"})
 
 
-def _compiled(function: Callable[..., Any], *, fastmath: bool | set[str]) -> Any:
-    settings: dict[str, Any] = {"nogil": True, "boundscheck": False, "fastmath": fastmath}
+def compiled_into(function: Callable[..., Any]) -> Any:
+    """Compile sums that may be reordered into each place that calls them: a call would cost more than their work."""
+    return _compiled(function, fastmath={"reassoc", "contract", "nsz", "arcp"}, forceinline=True)
+
+
+def _compiled(function: Callable[..., Any], *, fastmath: bool | set[str], forceinline: bool = False) -> Any:
+    settings: dict[str, Any] = {
+        "nogil": True,
+        "boundscheck": False,
+        "fastmath": fastmath,
+        "forceinline": forceinline,
+        "error_model": "numpy",  # a check for zero before each division keeps loops from the vector units
+    }
     try:
         return njit(cache=True, **settings)(function)
     except RuntimeError as error:

@@ -20,7 +20,7 @@ class Ours(Engine):
     """The default. Its search takes the filter as text; one it has seen lately it remembers, as it does for everyone.
 
     Settings: ``default``; ``new filter``, where no filter is the text of one before, so that each is parsed and
-    evaluated; ``exact``, where the graph is forbidden.
+    evaluated; ``exact``, where all rows that pass are scanned.
     """
 
     name: ClassVar[str] = "embedworks"
@@ -30,7 +30,8 @@ class Ours(Engine):
         path = folder / "papers.index"
         Index.create(path, dimension=papers.vectors.shape[1], lexical=False)
         Index.open(path).add([str(row) for row in range(len(papers))], papers.vectors, attributes=papers.table)
-        self.index = Index.open(path)
+        # Filters that never come back would push those that do out of the memory of the same reader.
+        self.index, self._fresh = Index.open(path), Index.open(path)
         self._spaces = count(1)
 
     def settings(self) -> list[list[str]]:
@@ -41,7 +42,8 @@ class Ours(Engine):
         """Return the search; what it returns is looked at by :meth:`ask`."""
         index, text = self.index, where.where
         if setting == "new filter":
-            return lambda query: index.search(query, where=text + " " * next(self._spaces)).hits  # type: ignore[return-value]
+            fresh = self._fresh
+            return lambda query: fresh.search(query, where=text + " " * next(self._spaces)).hits  # type: ignore[return-value]
         return lambda query: index.search(query, where=text, exact=setting == "exact").hits  # type: ignore[return-value]
 
     def ask(self, searches: Sequence[Search], queries: NDArray[np.float32], turns: Sequence[int]) -> Block:
