@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from embedworks.foundation import InputError, StorageError
 from embedworks.foundation.randomness import random_generator
 from embedworks.index.calibration import Calibration
+from embedworks.index.columns import Columns
 from embedworks.index.graph import Graph
 from embedworks.index.manifest import GraphEntry, Manifest, StoredFile, check_file, read_manifest
-from embedworks.index.masks import passing_rows
+from embedworks.index.masks import select
 from embedworks.index.planner import Plan
 from embedworks.index.postings import TermScorer
 from embedworks.index.segments import Segment, open_array, open_segment, reopened_segment
@@ -128,12 +129,22 @@ class Snapshot:
         return {field.name: field.type for field in self.table.schema}
 
     @cached_property
+    def columns(self) -> Columns:
+        """The columns of the table as filters want them."""
+        return Columns(self.table)
+
+    @cached_property
     def _filters(self) -> Any:
         @lru_cache(maxsize=_REMEMBERED_FILTERS)
         def passing(where: str | None) -> Passing:
             if where is None:
                 return Passing.of(self.alive.copy())
-            return Passing.of(passing_rows(parse_where(where, self.names), self.table) & self.alive)
+            mask, rows = select(parse_where(where, self.names), self.columns).both()
+            if self.live_rows < len(mask):
+                mask, rows = mask & self.alive, rows[self.alive[rows]]
+            mask.setflags(write=False)
+            rows.setflags(write=False)
+            return Passing(mask, rows)
 
         return passing
 
@@ -143,18 +154,17 @@ class Snapshot:
         return found
 
     @cached_property
-    def _sample(self) -> pa.Table:
+    def _sample(self) -> NDArray[np.int64]:
         rows = random_generator(0, "sample for estimates").choice(
             self.table.num_rows, size=min(_SAMPLED_ROWS, self.table.num_rows), replace=False
         )
-        return self.records(np.sort(rows[self.alive[rows]]))
+        return np.sort(rows[self.alive[rows]])
 
     def estimated_share(self, where: str | None) -> float:
         """Return which share of the live rows a filter is expected to let pass, from a sample of them."""
         if where is None:
             return 1.0
-        sample = self._sample
-        passing = passing_rows(parse_where(where, self.names), sample)
+        passing = select(parse_where(where, self.names), self.columns).among(self._sample)
         return float(passing.mean()) if len(passing) else 0.0
 
     @cached_property
