@@ -15,10 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from embedworks.index.conditions import Comparison, Constant, Contains, IsNull, Leaf, Like, Membership
-from embedworks.index.distinct_values import Numbers, Texts, joined
+from embedworks.index.conditions import Comparison, Constant, Contains, IsNull, Leaf, Like, Membership, Operator, Value
+from embedworks.index.distinct_values import Numbers, Texts
+from embedworks.index.runs import Run, joined, others
 from embedworks.index.scanned_column import ScannedColumn
-from embedworks.index.selections import Coded, Every, Fixed, Mask, Members, Others, Run, Selection
+from embedworks.index.selections import Coded, Fixed, Mask, Members, Others, Selection, every
 
 _LONG = 64  # bytes of a string on average, from which on a column is scanned
 _DENSE_SHARE = 32  # a bit for every row takes less room than the numbers of a 32nd of them
@@ -120,33 +121,32 @@ class CodedColumn:
     def select(self, condition: Leaf, *, truth: bool) -> Selection:
         """Return the rows for which a condition has a truth value."""
         if isinstance(condition, IsNull):
-            return Coded(self, [(self.null, self.null + 1)] if truth else self._others([(self.null, self.null)]))
+            return Coded(self, [(self.null, self.null + 1)] if truth else joined([(0, self.null)]))
         runs = joined(self._runs(condition))
-        return Coded(self, runs if truth else self._others(runs))
+        return Coded(self, runs if truth else others(runs, self.null))
 
     def _runs(self, condition: Leaf) -> list[Run]:
         if isinstance(condition, Comparison):
-            start, end = self.distinct.run(condition.value)
-            return {
-                "=": [(start, end)],
-                "!=": [(0, start), (end, self.null)],
-                "<": [(0, start)],
-                "<=": [(0, end)],
-                ">": [(end, self.null)],
-                ">=": [(start, self.null)],
-            }[condition.operator]
+            return self._compared(condition.operator, condition.value)
         if isinstance(condition, Membership):
-            return sorted(self.distinct.runs(condition.values))
+            return self.distinct.runs(condition.values)
         if isinstance(condition, Constant):
             return [(0, self.null)] if condition.outcome else []
         assert isinstance(condition, Like)
         assert isinstance(self.distinct, Texts)
         return self.distinct.like(condition.pattern)
 
-    def _others(self, runs: list[Run]) -> list[Run]:
-        """Return the runs between those given, nulls left out."""
-        edges = [0, *(edge for run in runs for edge in run), self.null]
-        return joined(list(zip(edges[::2], edges[1::2], strict=True)))
+    def _compared(self, operator: Operator, value: Value) -> list[Run]:
+        if operator == "<":
+            return [(0, self.distinct.start(value))]
+        if operator == ">=":
+            return [(self.distinct.start(value), self.null)]
+        if operator == "<=":
+            return [(0, self.distinct.end(value))]
+        if operator == ">":
+            return [(self.distinct.end(value), self.null)]
+        start, end = self.distinct.run(value)
+        return [(start, end)] if operator == "=" else [(0, start), (end, self.null)]
 
 
 def _encoded(column: pa.ChunkedArray) -> tuple[pa.Array, NDArray[Any]]:
@@ -227,4 +227,4 @@ class SetColumn:
         holding: Selection = Members(self, code) if code < end else Fixed(np.zeros(self.total, dtype=np.bool_))
         if truth:
             return holding
-        return Others(holding) if self.valid.most == self.total else Every([self.valid, Others(holding)])
+        return Others(holding) if self.valid.most == self.total else every([self.valid, Others(holding)])

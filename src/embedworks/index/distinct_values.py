@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embedworks.index.conditions import Value
-from embedworks.index.selections import Run
+from embedworks.index.runs import Run
 
 _DAY_ZERO = date(1970, 1, 1).toordinal()
 _EPOCHS = {True: datetime(1970, 1, 1, tzinfo=UTC), False: datetime(1970, 1, 1)}
@@ -31,14 +31,23 @@ class Numbers:
         self.values = values
         self.memory = values.nbytes
 
+    def start(self, value: Value) -> int:
+        """Return how many values are less than one."""
+        return int(self.values.searchsorted(_as_number(value)))
+
+    def end(self, value: Value) -> int:
+        """Return how many values are less than one or equal to it."""
+        return int(self.values.searchsorted(_as_number(value), side="right"))
+
     def run(self, value: Value) -> Run:
         """Return the run of the values equal to one; an empty one stands where the value would."""
-        number = _as_number(value)
-        return int(self.values.searchsorted(number)), int(self.values.searchsorted(number, side="right"))
+        return self.start(value), self.end(value)
 
     def runs(self, values: tuple[Value, ...]) -> list[Run]:
         """Return the runs of the values that are among some, in any order."""
-        return [self.run(value) for value in values]
+        numbers = np.array([_as_number(value) for value in values], dtype=self.values.dtype)
+        starts, ends = (self.values.searchsorted(numbers, side=side).tolist() for side in ("left", "right"))
+        return list(zip(starts, ends, strict=True))
 
 
 def _as_number(value: Value) -> int | float:
@@ -70,6 +79,15 @@ class Texts:
     def at(self, place: int) -> bytes:
         """Return one value in UTF-8."""
         return self.data[self.offsets[place] : self.offsets[place + 1]]
+
+    def start(self, value: Value) -> int:
+        """Return how many values are less than one."""
+        assert isinstance(value, str)
+        return bisect_left(self.places, value.encode(), key=self.at)
+
+    def end(self, value: Value) -> int:
+        """Return how many values are less than one or equal to it."""
+        return self.run(value)[1]
 
     def run(self, value: Value) -> Run:
         """Return the run of the values equal to one; an empty one stands where the value would."""
@@ -108,16 +126,3 @@ def _runs_of(wanted: pa.BooleanArray) -> list[Run]:
     flags[1:-1] = wanted.to_numpy(zero_copy_only=False)
     edges = np.flatnonzero(np.diff(flags)).tolist()
     return list(zip(edges[::2], edges[1::2], strict=True))
-
-
-def joined(runs: list[Run]) -> list[Run]:
-    """Leave out what is empty, and join ascending runs that touch or are equal."""
-    whole: list[Run] = []
-    for start, end in runs:
-        if start == end:
-            continue
-        if whole and start <= whole[-1][1]:
-            whole[-1] = whole[-1][0], max(end, whole[-1][1])
-        else:
-            whole.append((start, end))
-    return whole

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from embedworks.index.columns import Columns
 from embedworks.index.conditions import And, Condition, Not, Or
-from embedworks.index.selections import Either, Every, Selection
+from embedworks.index.selections import Selection, either, every
 
 
 def select(condition: Condition, columns: Columns, *, truth: bool = True) -> Selection:
@@ -29,7 +29,7 @@ def select(condition: Condition, columns: Columns, *, truth: bool = True) -> Sel
         return select(condition.condition, columns, truth=not truth)
     if isinstance(condition, And | Or):
         parts = [select(part, columns, truth=truth) for part in condition.conditions]
-        return Every(parts) if isinstance(condition, And) == truth else Either(parts)
+        return every(parts) if isinstance(condition, And) == truth else either(parts)
     return columns[condition.attribute].select(condition, truth=truth)
 
 

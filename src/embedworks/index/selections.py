@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from embedworks.index.runs import Run, joined, others
+
 if TYPE_CHECKING:
     from embedworks.index.columns import CodedColumn, SetColumn
 
 Mask: TypeAlias = NDArray[np.bool_]
 Rows: TypeAlias = NDArray[np.int64]
-Run: TypeAlias = tuple[int, int]
-"""Codes from the first up to, and without, the second."""
-
-# Sorting a list of a 32nd of the rows costs as much as reading a mask; gathering from columns pays up to a 16th.
+# Up to these parts of all rows, a list of rows is quicker than a pass over all of them: a list that must be sorted, and
+# one that is marked in a mask or looked up in further columns.
 _SORTED_SHARE = 32
 _GATHERED_SHARE = 16
 _COMPARED_RUNS = 4
@@ -81,8 +81,10 @@ class Coded(Selection):
     __slots__ = ("column", "runs")
 
     def __init__(self, column: CodedColumn, runs: Sequence[Run]) -> None:
-        starts = column.starts
-        most = int(sum(starts[end] - starts[start] for start, end in runs))
+        begin = column.starts.item
+        most = 0
+        for start, end in runs:
+            most += begin(end) - begin(start)
         # The rows of one code are in order already.
         ordered = len(runs) == 1 and runs[0][1] - runs[0][0] == 1
         super().__init__(len(column.codes), most, listed=ordered or most * _SORTED_SHARE <= len(column.codes))
@@ -287,7 +289,7 @@ class Every(Selection):
             return super().rows()
         rows = self.parts[0].rows()
         for part in self.parts[1:]:
-            rows = rows[part.among(rows)]
+            rows = rows.compress(part.among(rows))
         return rows
 
 
@@ -321,3 +323,42 @@ class Either(Selection):
         for part in self.parts[1:]:
             mask |= part.among(rows)
         return mask
+
+
+def every(parts: Sequence[Selection]) -> Selection:
+    """Return the rows that all of some selections have; those by one column become runs of its codes.
+
+    Args:
+        parts: One or more selections.
+    """
+    kept, coded = _by_column(parts)
+    for column, selections in coded:
+        end = column.null + 1
+        left_out = joined(run for selection in selections for run in others(selection.runs, end))
+        kept.append(Coded(column, others(left_out, end)))
+    return kept[0] if len(kept) == 1 else Every(kept)
+
+
+def either(parts: Sequence[Selection]) -> Selection:
+    """Return the rows that at least one of some selections has; those by one column become runs of its codes.
+
+    Args:
+        parts: One or more selections.
+    """
+    kept, coded = _by_column(parts)
+    for column, selections in coded:
+        kept.append(Coded(column, joined(run for selection in selections for run in selection.runs)))
+    return kept[0] if len(kept) == 1 else Either(kept)
+
+
+def _by_column(parts: Sequence[Selection]) -> tuple[list[Selection], list[tuple[CodedColumn, list[Coded]]]]:
+    """Return the selections that stand alone, and those of which several are by one column."""
+    columns: dict[int, list[Coded]] = {}
+    kept: list[Selection] = []
+    for part in parts:
+        if isinstance(part, Coded):
+            columns.setdefault(id(part.column), []).append(part)
+        else:
+            kept.append(part)
+    kept += [selections[0] for selections in columns.values() if len(selections) == 1]
+    return kept, [(selections[0].column, selections) for selections in columns.values() if len(selections) > 1]

@@ -141,7 +141,7 @@ class Snapshot:
                 return Passing.of(self.alive.copy())
             mask, rows = select(parse_where(where, self.names), self.columns).both()
             if self.live_rows < len(mask):
-                mask, rows = mask & self.alive, rows[self.alive[rows]]
+                mask, rows = mask & self.alive, rows.compress(self.alive[rows])
             mask.setflags(write=False)
             rows.setflags(write=False)
             return Passing(mask, rows)

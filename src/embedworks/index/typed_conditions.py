@@ -44,9 +44,10 @@ def compared(attribute: str, kind: pa.DataType, operator: Operator, value: Liter
         if pa.types.is_integer(kind):
             return _compared_whole(attribute, operator, value)
         if pa.types.is_floating(kind):
-            if math.isinf(float(value)):
+            number = float(value)
+            if math.isinf(number):
                 raise InputError(f"the number {shortened(str(value))} is out of range", where="where")
-            return Comparison(attribute, operator, float(value))
+            return Comparison(attribute, operator, number)
     elif isinstance(value, str) and pa.types.is_string(kind):
         return Comparison(attribute, operator, value)
     elif pa.types.is_date(kind):
