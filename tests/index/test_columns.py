@@ -243,6 +243,25 @@ def test_256_and_more_distinct_values_with_and_without_a_null() -> None:
                 assert passing_rows(condition, table).sum() == passing, (count, nulls, condition)
 
 
+def test_neighbours_in_the_list_of_a_sets_rows() -> None:
+    table = pa.table({"set": pa.array([["a", "b", "a"], [], None, ["c", "b"], ["c"]], pa.list_(pa.string()))})
+    for member, passing in (("a", [0]), ("b", [0, 3]), ("c", [3, 4]), ("d", [])):
+        selection = select(Contains("set", member), Columns(table))
+        assert selection.rows().tolist() == passing
+        assert selection.most == len(passing)
+
+
+def test_conditions_on_one_column_are_counted_together() -> None:
+    columns = Columns(pa.table({"a": pa.array([*range(1_000), None], pa.int64())}))
+    between = And((Comparison("a", ">=", 10), Comparison("a", "<=", 19)))
+    selection = select(And((between, Not(Comparison("a", "=", 12)))), columns)
+    assert selection.listed
+    assert selection.most == 9
+    assert select(Not(between), columns).most == 990
+    assert select(Or((between, IsNull("a"))), columns).most == 11
+    assert select(And((between, IsNull("a"))), columns).rows().tolist() == []
+
+
 def test_masks_are_the_callers_own() -> None:
     _, table = made_table(300, nulls=True)
     columns = Columns(table)

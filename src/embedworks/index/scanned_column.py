@@ -64,5 +64,5 @@ def _held(condition: Leaf, values: pa.StringArray, *, truth: bool) -> Mask:
     else:
         assert isinstance(condition, Like)
         outcome = like(values, condition.pattern)
-    known &= outcome.fill_null(not truth).to_numpy(zero_copy_only=False) == truth
+    known &= outcome.fill_null(False).to_numpy(zero_copy_only=False) == truth
     return known
