@@ -197,6 +197,9 @@ def test_names_that_are_words_of_sql_need_no_quotes() -> None:
     )
     assert parse_where("text like 'a%'", names) == Like("text", "a%")
     assert parse_where('"my column" > 3', names) == Comparison("my column", ">", 3)
+    assert parse_where("in in (1) and is is null", {"in": pa.int64(), "is": pa.int64()}) == And(
+        (Membership("in", (1,)), IsNull("is"))
+    )
 
 
 @pytest.mark.parametrize(
@@ -256,6 +259,20 @@ def test_names_that_are_words_of_sql_need_no_quotes() -> None:
         "  ",
         ";",
         "\x00",
+        "words == 1",
+        "words isnull",
+        "words not null",
+        "words is unknown",
+        "kind ~~ 'a'",
+        "words in (1,)",
+        "words between 1and 2",
+        "words = 1and open",
+        "words = 1_000",
+        "contains(tags, 'x', 'y')",
+        "!open",
+        "date < cast('2026-01-02' as date)",
+        "date < '2026-01-02'::date",
+        "kind = 'half a pair \ud800'",
     ],
 )
 def test_everything_else_is_refused_in_one_line(expression: str) -> None:
@@ -280,6 +297,11 @@ def test_everything_else_is_refused_in_one_line(expression: str) -> None:
         ("words = null", "IS NULL"),
         ("kind = abc", "single quotes: 'abc'"),
         ("lower(kind) = 'a'", "allowed: name = value"),
+        ("open and lower(kind) = 'a'", "\"lower(kind) = 'a'\" is not allowed in a filter"),
+        ("words = 1 and", "cannot be read: words = 1 and"),
+        ("words in (1, null)", "nothing equals NULL"),
+        ("words > 3; drop table x", "a semicolon is not allowed"),
+        ("words > 3 -- x", "comments are not allowed"),
     ],
 )
 def test_an_error_says_how_to_mend_it(expression: str, message: str) -> None:
@@ -300,6 +322,11 @@ def test_size_limits() -> None:
     with pytest.raises(InputError, match="deeper"):
         parse_where("words = " + "- " * 2000 + "1", NAMES)
     assert isinstance(parse_where("(" * MAX_DEPTH + "open" + ")" * MAX_DEPTH, NAMES), Comparison)
+    with pytest.raises(InputError, match="deeper"):
+        parse_where("not (" * (MAX_DEPTH + 1) + "open" + ")" * (MAX_DEPTH + 1), NAMES)
+    with pytest.raises(InputError, match="deeper"):
+        parse_where("not not (" * (MAX_DEPTH // 2 + 1) + "open" + ")" * (MAX_DEPTH // 2 + 1), NAMES)
+    assert parse_where("(not open) and " * 50 + "(not open)", NAMES)
     with pytest.raises(InputError, match="IN lists"):
         parse_where(f"words in ({','.join('1' for _ in range(MAX_VALUES + 1))})", NAMES)
     with pytest.raises(InputError, match="text, not int"):

@@ -82,4 +82,5 @@ class Or:
     conditions: tuple[Condition, ...]
 
 
-Condition: TypeAlias = Comparison | Membership | Like | Contains | IsNull | Constant | Not | And | Or
+Leaf: TypeAlias = Comparison | Membership | Like | Contains | IsNull | Constant
+Condition: TypeAlias = Leaf | Not | And | Or

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embedworks.index.snapshot import Snapshot
-from embedworks.index.where import unknown_attribute
+from embedworks.index.typed_conditions import unknown_attribute
 
 
 def value_counts(snapshot: Snapshot, name: str, where: str | None) -> dict[Any, int]:

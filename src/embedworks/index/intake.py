@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
 from embedworks.foundation import InputError
-from embedworks.index.where import type_in_words
+from embedworks.index.typed_conditions import type_in_words
 
 Strings: TypeAlias = Sequence[str] | pa.Array | pa.ChunkedArray
 Texts: TypeAlias = Sequence[str | None] | pa.Array | pa.ChunkedArray

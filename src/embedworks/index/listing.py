@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from embedworks.foundation import InputError
 from embedworks.index.snapshot import Snapshot
-from embedworks.index.where import unknown_attribute
+from embedworks.index.typed_conditions import unknown_attribute
 
 Rows = NDArray[np.int64]
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from embedworks.foundation import InputError, StorageError
 from embedworks.foundation.randomness import random_generator
 from embedworks.index.calibration import Calibration
+from embedworks.index.columns import Columns
 from embedworks.index.manifest import Manifest, PartitionEntry, StoredFile, check_file, read_manifest
-from embedworks.index.masks import passing_rows
+from embedworks.index.masks import select
 from embedworks.index.partition import Partition
 from embedworks.index.planner import Plan
 from embedworks.index.postings import TermScorer
@@ -27,7 +28,9 @@ from embedworks.index.where import parse_where
 
 _ATTEMPTS = 5
 _SAMPLED_ROWS = 1_000
-_REMEMBERED_FILTERS = 64
+# What filters let pass is remembered: at the most a byte and a row number for every row.
+_MOST_REMEMBERED, _FEWEST_REMEMBERED = 64, 4
+_REMEMBERED_BYTES, _BYTES_A_ROW = 256 * 2**20, 9
 
 
 RowsOfSegment = tuple[int, slice | NDArray[np.int64], NDArray[np.int64]]
@@ -54,9 +57,8 @@ class Passing:
     plans: dict[tuple[int, float], Plan] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, mask: NDArray[np.bool_], snapshot: Snapshot, *, filtered: bool) -> Passing:
-        """Return what a mask says, both forms of it."""
-        rows = np.flatnonzero(mask)
+    def of(cls, mask: NDArray[np.bool_], rows: NDArray[np.int64], snapshot: Snapshot, *, filtered: bool) -> Passing:
+        """Return what a mask and the rows it lets pass say of an index."""
         over = f"{snapshot.live_rows:,} rows"
         if filtered or len(rows) < snapshot.live_rows:
             over = f"{len(rows):,} of {over}"
@@ -78,7 +80,7 @@ class Passing:
         """Return the same without one row."""
         mask = self.mask.copy()
         mask[row] = False
-        return Passing.of(mask, snapshot, filtered=True)
+        return Passing.of(mask, np.flatnonzero(mask), snapshot, filtered=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,15 +144,23 @@ class Snapshot:
         return {field.name: field.type for field in self.table.schema}
 
     @cached_property
+    def columns(self) -> Columns:
+        """The columns of the table as filters want them."""
+        return Columns(self.table)
+
+    @cached_property
     def _filters(self) -> Any:
-        @lru_cache(maxsize=_REMEMBERED_FILTERS)
+        fitting = _REMEMBERED_BYTES // (_BYTES_A_ROW * max(1, self.table.num_rows))
+
         def passing(where: str | None) -> Passing:
             if where is None:
-                return Passing.of(self.alive.copy(), self, filtered=False)
-            mask = passing_rows(parse_where(where, self.names), self.table) & self.alive
-            return Passing.of(mask, self, filtered=True)
+                return Passing.of(self.alive.copy(), np.flatnonzero(self.alive), self, filtered=False)
+            mask, rows = select(parse_where(where, self.names), self.columns).both()
+            if self.live_rows < len(mask):
+                mask, rows = mask & self.alive, rows.compress(self.alive[rows])
+            return Passing.of(mask, rows, self, filtered=True)
 
-        return passing
+        return lru_cache(max(_FEWEST_REMEMBERED, min(_MOST_REMEMBERED, fitting)))(passing)
 
     def passing(self, where: str | None) -> Passing:
         """Return which live rows pass a filter; the last few filters are remembered."""
@@ -158,18 +168,17 @@ class Snapshot:
         return found
 
     @cached_property
-    def _sample(self) -> pa.Table:
+    def _sample(self) -> NDArray[np.int64]:
         rows = random_generator(0, "sample for estimates").choice(
             self.table.num_rows, size=min(_SAMPLED_ROWS, self.table.num_rows), replace=False
         )
-        return self.records(np.sort(rows[self.alive[rows]]))
+        return np.sort(rows[self.alive[rows]])
 
     def estimated_share(self, where: str | None) -> float:
         """Return which share of the live rows a filter is expected to let pass, from a sample of them."""
         if where is None:
             return 1.0
-        sample = self._sample
-        passing = passing_rows(parse_where(where, self.names), sample)
+        passing = select(parse_where(where, self.names), self.columns).among(self._sample)
         return float(passing.mean()) if len(passing) else 0.0
 
     @cached_property

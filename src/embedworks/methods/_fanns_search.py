@@ -147,7 +147,7 @@ def _once(trial: Trial, question: Question, structure: GraphSearch) -> float:
 
 
 def planned(trial: Trial, questions: Sequence[Question]) -> Planned | None:
-    """Ask the index itself, and note how often its planner chose the scan; None where it has no graph to choose.
+    """Ask the index itself, and note how often its planner chose the scan; None where it has no lists to choose.
 
     Args:
         trial: The papers.
@@ -157,15 +157,15 @@ def planned(trial: Trial, questions: Sequence[Question]) -> Planned | None:
         ours = Ours()
         ours.build(trial.papers, cells_for(questions), Path(folder))
         index: Index = ours.index
-        scans, recalls, graphs = {}, {}, 0
+        scans, recalls, by_lists = {}, {}, 0
         for question in questions:
             exact, found = 0, []
             for query, where, best in zip(question.asked, question.filters, question.best, strict=True):
                 answer = index.search(trial.papers.queries[query], where=where.where, k=K)
-                exact += answer.cost.hops == 0
-                graphs += answer.cost.hops > 0
+                exact += answer.cost.lists == 0
+                by_lists += answer.cost.lists > 0
                 rows = [int(hit.id) for hit in answer.hits]
                 found.append(len(np.intersect1d(rows, best)) / len(best) if len(best) else 1.0)
             share = f"{float(question.name.split()[1].rstrip('%')) / 100:g}"
             scans[share], recalls[share] = exact / len(question.asked), float(np.mean(found))
-    return Planned(len(trial.papers), scans, recalls) if graphs else None
+    return Planned(len(trial.papers), scans, recalls) if by_lists else None
