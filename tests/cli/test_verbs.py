@@ -144,7 +144,7 @@ def test_vectors_that_are_there_are_indexed_and_a_search_explains_itself(run, it
     explained = answer["explanation"]
     assert explained["selectivity"]["true"] == explained["selectivity"]["estimated"] == answer["passing"] / 60
     assert explained["compared"]["vectors"] > 0
-    assert {"filter", "terms", "scan", "fusion"} <= set(explained["milliseconds"])
+    assert {"filter", "terms", "search", "fusion"} <= set(explained["milliseconds"])
     shown = run(*question).out
     assert "selectivity" in shown
     assert "recall       exact" in shown
