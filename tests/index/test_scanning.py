@@ -22,6 +22,7 @@ from embedworks.index.scanning import (
     best_of_lists,
     best_rows,
     falling,
+    scan,
     sift_down,
     sink,
     some_equal,
@@ -68,6 +69,35 @@ def test_the_heap_of_the_surest_holds_the_k_best_so_far(scores: list[float], k: 
             sink(heap, np.float32(score))
         best = sorted(scores[:count], reverse=True)[:k]
         assert sorted(heap.tolist(), reverse=True) == best + [-np.inf] * (k - len(best))
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 2**20), k=st.integers(1, 30), count=st.sampled_from([0, 3, 60, 400]), cut=st.floats(0, 1))
+def test_a_scan_keeps_what_can_reach_the_k_best_for_sure(seed: int, k: int, count: int, cut: float) -> None:
+    """In two parts, with bounds far from each other, against sorting what each row reaches for sure."""
+    generator = np.random.default_rng(seed)
+    rows = generator.standard_normal((500, DIMENSION))
+    codes = Codes(*encode_rows((rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)))
+    codes.bounds[:, 1] += generator.exponential(0.1, 500)
+    _read_only(codes.values, codes)
+    query = generator.standard_normal(DIMENSION)
+    code = encode_query(query / np.linalg.norm(query))
+    chosen = np.sort(generator.choice(500, size=count, replace=False))
+    numbers = 128 * code[0][0].astype(np.int64) + code[0][1] if code[0].ndim == 2 else code[0].astype(np.int64)
+    scores = codes.bounds[chosen, 0].astype(np.float64) * code[1] * (codes.values[chosen].astype(np.int64) @ numbers)
+    slacks = codes.bounds[chosen, 1].astype(np.float64) * (1 + code[2]) + code[2] + 4e-6
+    surest = np.full(k, -np.inf, dtype=np.float32)
+    kept, reach, number = np.empty(64, dtype=np.int64), np.empty(64, dtype=np.float32), 0
+    for first, last in ((0, int(cut * count)), (int(cut * count), count)):
+        kept, reach, number = scan(codes.values, codes.bounds, chosen, first, last, code, surest, kept, reach, number)
+    sure = np.sort(scores - slacks)[::-1][:k]
+    assert np.sort(surest)[::-1][: len(sure)] == pytest.approx(sure, abs=1e-6)
+    assert (np.sort(surest)[::-1][len(sure) :] == -np.inf).all()
+    places = {row: place for place, row in enumerate(chosen.tolist())}
+    found = [places[row] for row in kept[:number].tolist()]
+    assert found == sorted(set(found))
+    assert reach[:number] == pytest.approx((scores + slacks)[found], abs=1e-6)
+    assert set(np.flatnonzero(scores + slacks > surest[0] + 1e-6).tolist()) <= set(found)
 
 
 @given(data=st.data(), count=st.integers(0, 60), threshold=st.one_of(_SCORES, st.just(-np.inf)))
