@@ -161,3 +161,19 @@ def test_the_storage_is_remembered_and_an_unknown_one_refused(index_path: Path) 
     assert Index.open(index_path).storage == "int8"
     with pytest.raises(InputError, match="use float32, float16, int8, pq"):
         Index.create(index_path / "other", dimension=2, storage="float8")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_an_index_in_memory_answers_alike_and_maps_neither_vectors_nor_codes(
+    index_path: Path, storage: Storage
+) -> None:
+    index = Index.create(index_path, dimension=DIMENSION, storage=storage, lexical=False)
+    index.add(_ids(range(300)), _clustered(300))
+    held = Index.open(index_path, in_memory=True)
+    query = _clustered(300)[7]
+    assert held.search(query).hits == index.search(query).hits
+    (segment,) = held._store.snapshot.segments
+    assert all(array.base is None for array in (segment.vectors, segment.codes.values, segment.codes.bounds))
+    held.add(_ids(range(300, 310)), _clustered(310)[300:])
+    assert all(part.vectors.base is None for part in held._store.snapshot.segments)
+    assert len(held.search(query, k=400).hits) == 310

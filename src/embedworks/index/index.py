@@ -73,11 +73,13 @@ class Index(IndexReader):
         return cls(Store(Path(path), files=files))
 
     @classmethod
-    def open(cls, path: str | Path, *, files: FileOperations = LOCAL_FILES) -> Index:
+    def open(cls, path: str | Path, *, in_memory: bool = False, files: FileOperations = LOCAL_FILES) -> Index:
         """Open an index; files are mapped, so this takes milliseconds whatever their size.
 
         Args:
             path: The directory.
+            in_memory: Whether vectors and codes are read into memory instead of mapped: no search waits for the disk
+                then, whatever the system keeps in its cache.
             files: The file effects of later writes; tests pass one that fails.
 
         Returns:
@@ -87,7 +89,7 @@ class Index(IndexReader):
             StorageError: It is no index, or a file of it is missing, truncated or altered; the file is named. Files
                 above 32 MiB are checked by size and structure only; :meth:`verify` reads them whole.
         """
-        return cls(Store(Path(path), files=files))
+        return cls(Store(Path(path), files=files, in_memory=in_memory))
 
     def set_fusion(self, fusion: Fusion) -> None:
         """Store how hybrid searches join their sides from now on, such as a weight found on training data."""

@@ -16,8 +16,8 @@ cgutils: Any = _untyped  # numba gives it no types
 def _prefetch_row(_typing: Any, matrix: Any, row: Any) -> Any:
     """Start to fetch a row of a matrix into the cache; nothing waits for it.
 
-    A walk through a graph jumps from row to row, and a processor guesses no jumps: without this it waits for memory
-    longer than it computes.
+    A scan of the rows that pass a filter jumps from row to row, and a processor guesses no jumps: without this it waits
+    for memory longer than it computes.
 
     Args:
         matrix: A matrix whose rows are contiguous.

@@ -114,7 +114,9 @@ def write_deleted(directory: Path, entry: SegmentEntry, alive: NDArray[np.bool_]
     return stored_file(directory, path)
 
 
-def open_segment(directory: Path, entry: SegmentEntry, manifest: Manifest, *, verified: set[StoredFile]) -> Segment:
+def open_segment(
+    directory: Path, entry: SegmentEntry, manifest: Manifest, *, verified: set[StoredFile], in_memory: bool = False
+) -> Segment:
     """Map a segment's files into memory after checking them.
 
     Args:
@@ -122,6 +124,7 @@ def open_segment(directory: Path, entry: SegmentEntry, manifest: Manifest, *, ve
         entry: The segment.
         manifest: The manifest that names it.
         verified: Files that this process has written or checked already; what is checked here is added.
+        in_memory: Whether vectors and codes are read into memory instead of mapped.
 
     Returns:
         The segment.
@@ -141,8 +144,19 @@ def open_segment(directory: Path, entry: SegmentEntry, manifest: Manifest, *, ve
         entries = open_array(paths["entries"], np.dtype(np.int32), (2, int(starts[-1])))
         lengths = open_array(paths["lengths"], np.dtype(np.int32), (entry.rows,))
         postings = Postings(terms, starts, entries, lengths)
+    if in_memory:
+        vectors = _copied(vectors)
     codes = _open_codes(paths, vectors)
+    if in_memory:
+        values = vectors if codes.values is vectors else _copied(codes.values)
+        codes = replace(codes, values=values, bounds=_copied(codes.bounds))
     return Segment(entry, rows, vectors, codes, _alive(directory, entry, verified), postings)
+
+
+def _copied(mapped: NDArray[Any]) -> NDArray[Any]:
+    array = np.array(mapped)
+    array.setflags(write=False)
+    return array
 
 
 def _open_codes(paths: dict[str, Path], vectors: StoredRows) -> Codes:

@@ -303,13 +303,16 @@ class Snapshot:
         return found
 
 
-def open_snapshot(directory: Path, *, verified: set[StoredFile], previous: Snapshot | None = None) -> Snapshot:
+def open_snapshot(
+    directory: Path, *, verified: set[StoredFile], previous: Snapshot | None = None, in_memory: bool = False
+) -> Snapshot:
     """Open the last commit of an index.
 
     Args:
         directory: The index.
         verified: Files that this process has checked already; what is checked here is added.
         previous: An earlier commit of the same index; what it has open is used again.
+        in_memory: Whether vectors and codes are read into memory instead of mapped.
 
     Returns:
         The snapshot.
@@ -320,7 +323,7 @@ def open_snapshot(directory: Path, *, verified: set[StoredFile], previous: Snaps
     for _ in range(_ATTEMPTS):
         manifest = read_manifest(directory)
         try:
-            return _opened(directory, manifest, verified, previous)
+            return _opened(directory, manifest, verified, previous, in_memory=in_memory)
         except FileNotFoundError as error:
             # A writer may have compacted and cleaned between our reading the manifest and opening its files.
             if read_manifest(directory).generation == manifest.generation:
@@ -329,14 +332,16 @@ def open_snapshot(directory: Path, *, verified: set[StoredFile], previous: Snaps
     raise StorageError("changes faster than it can be opened", where=str(directory), mend="try again")
 
 
-def _opened(directory: Path, manifest: Manifest, verified: set[StoredFile], previous: Snapshot | None) -> Snapshot:
+def _opened(
+    directory: Path, manifest: Manifest, verified: set[StoredFile], previous: Snapshot | None, *, in_memory: bool
+) -> Snapshot:
     known: dict[str, Segment] = {}
     if previous is not None and previous.manifest.schema == manifest.schema:
         known = {segment.entry.name: segment for segment in previous.segments}
     segments = tuple(
         reopened_segment(directory, known[entry.name], entry, verified=verified)
         if entry.name in known
-        else open_segment(directory, entry, manifest, verified=verified)
+        else open_segment(directory, entry, manifest, verified=verified, in_memory=in_memory)
         for entry in manifest.segments
     )
     entry = manifest.partition

@@ -23,13 +23,14 @@ class Store:
     Args:
         path: The directory.
         files: The file effects of its writes.
+        in_memory: Whether vectors and codes are read into memory instead of mapped.
     """
 
-    def __init__(self, path: Path, *, files: FileOperations) -> None:
-        self.path, self.files = path, files
+    def __init__(self, path: Path, *, files: FileOperations, in_memory: bool = False) -> None:
+        self.path, self.files, self._in_memory = path, files, in_memory
         self._verified: set[StoredFile] = set()
         self._writing = threading.Lock()
-        self.snapshot = open_snapshot(path, verified=self._verified)
+        self.snapshot = open_snapshot(path, verified=self._verified, in_memory=in_memory)
 
     @staticmethod
     def create(path: Path, manifest: Manifest, *, files: FileOperations) -> None:
@@ -86,7 +87,7 @@ class Store:
         return newer
 
     def _reopened(self) -> Snapshot:
-        return open_snapshot(self.path, verified=self._verified, previous=self.snapshot)
+        return open_snapshot(self.path, verified=self._verified, previous=self.snapshot, in_memory=self._in_memory)
 
     def maintain(self) -> None:
         """Keep segments few and the partition present; each step is a commit of its own.

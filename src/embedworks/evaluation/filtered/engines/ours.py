@@ -30,8 +30,9 @@ class Ours(Engine):
         path = folder / "papers.index"
         Index.create(path, dimension=papers.vectors.shape[1], lexical=False)
         Index.open(path).add([str(row) for row in range(len(papers))], papers.vectors, attributes=papers.table)
-        # Filters that never come back would push those that do out of the memory of the same reader.
-        self.index, self._fresh = Index.open(path), Index.open(path)
+        # The other engines hold their vectors in memory. Filters that never come back would push those that do out of
+        # what one reader remembers.
+        self.index, self._fresh = Index.open(path, in_memory=True), Index.open(path, in_memory=True)
         self._spaces = count(1)
 
     def settings(self) -> list[list[str]]:
