@@ -1,11 +1,21 @@
 """Losses, as ``nn.Module`` objects over tensors.
 
 Comes in: vectors of queries, positives and negatives. Goes out: one scalar to minimise.
-Start reading at ``contrastive``.
+Start reading at ``contrastive``. In every ``forward``, what is given by position is vectors, what is given by keyword
+is not: that is how :class:`Matryoshka` goes around any of them.
 """
 
 from embedworks.objectives.contrastive import InfoNCE
 from embedworks.objectives.false_negatives import false_negative_mask, same_class_mask
+from embedworks.objectives.focal import FocalInfoNCE
 from embedworks.objectives.gradient_cache import encode_in_chunks
+from embedworks.objectives.matryoshka import Matryoshka
 
-__all__ = ["InfoNCE", "encode_in_chunks", "false_negative_mask", "same_class_mask"]
+__all__ = [
+    "FocalInfoNCE",
+    "InfoNCE",
+    "Matryoshka",
+    "encode_in_chunks",
+    "false_negative_mask",
+    "same_class_mask",
+]
