@@ -9,7 +9,7 @@ import torch
 from torch.autograd import gradcheck
 
 from embedworks.foundation import InputError
-from embedworks.objectives import FocalInfoNCE, InfoNCE, Matryoshka
+from embedworks.objectives import CoSENT, FocalInfoNCE, InfoNCE, Matryoshka, OrderAware
 
 DIMENSIONS, WEIGHTS = (8, 5, 2), (1.0, 0.3, 0.1)
 
@@ -24,10 +24,16 @@ def triples():
     return [query, positive, negatives], masks
 
 
+def scored():
+    return [draw(5, 8), draw(5, 8) + draw(8)], {"score": torch.linspace(0, 1, 5, dtype=torch.float64)}
+
+
 CASES = {
     "infonce": lambda: (InfoNCE(0.1, symmetric=True), *triples()),
     "infonce over dot products": lambda: (InfoNCE(0.5, similarity="dot"), *triples()),
     "focal": lambda: (FocalInfoNCE(0.1, detach_weights=False), *triples()),
+    "order-aware": lambda: (OrderAware(), *scored()),
+    "cosent": lambda: (CoSENT(), *scored()),
 }
 
 

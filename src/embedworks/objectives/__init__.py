@@ -10,11 +10,17 @@ from embedworks.objectives.false_negatives import false_negative_mask, same_clas
 from embedworks.objectives.focal import FocalInfoNCE
 from embedworks.objectives.gradient_cache import encode_in_chunks
 from embedworks.objectives.matryoshka import Matryoshka
+from embedworks.objectives.order_aware import CoSENT, OrderAware, PearsonLoss, PreferenceRanking, RankKL
 
 __all__ = [
+    "CoSENT",
     "FocalInfoNCE",
     "InfoNCE",
     "Matryoshka",
+    "OrderAware",
+    "PearsonLoss",
+    "PreferenceRanking",
+    "RankKL",
     "encode_in_chunks",
     "false_negative_mask",
     "same_class_mask",
