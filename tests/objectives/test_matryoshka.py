@@ -9,7 +9,15 @@ import torch
 from torch.autograd import gradcheck
 
 from embedworks.foundation import InputError
-from embedworks.objectives import CoSENT, FocalInfoNCE, InfoNCE, Matryoshka, OrderAware
+from embedworks.objectives import (
+    BipartiteInfoNCE,
+    CoSENT,
+    FocalInfoNCE,
+    InfoNCE,
+    ManyPositiveInfoNCE,
+    Matryoshka,
+    OrderAware,
+)
 
 DIMENSIONS, WEIGHTS = (8, 5, 2), (1.0, 0.3, 0.1)
 
@@ -24,6 +32,15 @@ def triples():
     return [query, positive, negatives], masks
 
 
+def slots():
+    masks = {"positive_present": torch.tensor([[True, True], [True, False], [False, True], [True, True]])}
+    return [draw(4, 8), draw(4, 2, 8), draw(4, 3, 8)], masks
+
+
+def graph():
+    return [draw(4, 8), draw(6, 8)], {"linked": draw(4, 6) > 0.3}
+
+
 def scored():
     return [draw(5, 8), draw(5, 8) + draw(8)], {"score": torch.linspace(0, 1, 5, dtype=torch.float64)}
 
@@ -32,6 +49,8 @@ CASES = {
     "infonce": lambda: (InfoNCE(0.1, symmetric=True), *triples()),
     "infonce over dot products": lambda: (InfoNCE(0.5, similarity="dot"), *triples()),
     "focal": lambda: (FocalInfoNCE(0.1, detach_weights=False), *triples()),
+    "many positives": lambda: (ManyPositiveInfoNCE(0.1), *slots()),
+    "bipartite": lambda: (BipartiteInfoNCE(0.1), *graph()),
     "order-aware": lambda: (OrderAware(), *scored()),
     "cosent": lambda: (CoSENT(), *scored()),
 }

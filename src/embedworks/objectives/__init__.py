@@ -5,17 +5,21 @@ Start reading at ``contrastive``. In every ``forward``, what is given by positio
 is not: that is how :class:`Matryoshka` goes around any of them.
 """
 
+from embedworks.objectives.bipartite import BipartiteInfoNCE
 from embedworks.objectives.contrastive import InfoNCE
 from embedworks.objectives.false_negatives import false_negative_mask, same_class_mask
 from embedworks.objectives.focal import FocalInfoNCE
 from embedworks.objectives.gradient_cache import encode_in_chunks
+from embedworks.objectives.many_positives import ManyPositiveInfoNCE
 from embedworks.objectives.matryoshka import Matryoshka
 from embedworks.objectives.order_aware import CoSENT, OrderAware, PearsonLoss, PreferenceRanking, RankKL
 
 __all__ = [
+    "BipartiteInfoNCE",
     "CoSENT",
     "FocalInfoNCE",
     "InfoNCE",
+    "ManyPositiveInfoNCE",
     "Matryoshka",
     "OrderAware",
     "PearsonLoss",

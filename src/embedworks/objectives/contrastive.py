@@ -85,9 +85,10 @@ class InfoNCE(nn.Module):
         Raises:
             InputError: Shapes or dtypes do not fit each other.
         """
-        start, stop, batch = *_bounds(rows, query), query.shape[0]
         with torch.autocast(query.device.type, enabled=False):
             queries, candidates, masked = self._prepared(query, positive, negatives, present, excluded)
+            batch = queries.shape[0]
+            start, stop = batch_bounds(rows, batch)
             logits = self._scaled(queries[start:stop], candidates, None if masked is None else masked[start:stop])
             own = logits.diagonal(offset=start)  # (rows,)
             loss = self.reduce(torch.logsumexp(logits, dim=1) - own)
@@ -155,14 +156,17 @@ class InfoNCE(nn.Module):
         return f"temperature={self.temperature}, symmetric={self.symmetric}, similarity={self.similarity!r}"
 
 
-def _bounds(rows: slice | None, query: Tensor) -> tuple[int, int]:
+def batch_bounds(rows: slice | None, batch: int) -> tuple[int, int]:
+    """Return the first row and the one after the last of a slice of the batch, or refuse it.
+
+    Raises:
+        InputError: The slice selects nothing or skips rows.
+    """
     if rows is None:
-        return 0, query.shape[0]
-    start, stop, step = rows.indices(query.shape[0])
+        return 0, batch
+    start, stop, step = rows.indices(batch)
     if step != 1 or start >= stop:
-        raise InputError(
-            f"rows {rows} of a batch of {query.shape[0]}", mend="give a slice of at least one row, in steps of 1"
-        )
+        raise InputError(f"rows {rows} of a batch of {batch}", mend="give a slice of at least one row, in steps of 1")
     return start, stop
 
 
