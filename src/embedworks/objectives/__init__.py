@@ -7,11 +7,12 @@ is not: that is how :class:`Matryoshka` goes around any of them.
 
 from embedworks.objectives.bipartite import BipartiteInfoNCE
 from embedworks.objectives.contrastive import InfoNCE
-from embedworks.objectives.false_negatives import false_negative_mask, same_class_mask
+from embedworks.objectives.false_negatives import false_negative_mask, other_rows_mask, same_class_mask
 from embedworks.objectives.focal import FocalInfoNCE
 from embedworks.objectives.gradient_cache import encode_in_chunks
 from embedworks.objectives.many_positives import ManyPositiveInfoNCE
 from embedworks.objectives.matryoshka import Matryoshka
+from embedworks.objectives.negative_mixing import MixedBatch, MixedNegatives, mix_list, mix_pairs
 from embedworks.objectives.order_aware import CoSENT, OrderAware, PearsonLoss, PreferenceRanking, RankKL
 
 __all__ = [
@@ -21,11 +22,16 @@ __all__ = [
     "InfoNCE",
     "ManyPositiveInfoNCE",
     "Matryoshka",
+    "MixedBatch",
+    "MixedNegatives",
     "OrderAware",
     "PearsonLoss",
     "PreferenceRanking",
     "RankKL",
     "encode_in_chunks",
     "false_negative_mask",
+    "mix_list",
+    "mix_pairs",
+    "other_rows_mask",
     "same_class_mask",
 ]
