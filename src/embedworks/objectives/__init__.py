@@ -7,6 +7,7 @@ is not: that is how :class:`Matryoshka` goes around any of them.
 
 from embedworks.objectives.bipartite import BipartiteInfoNCE
 from embedworks.objectives.contrastive import InfoNCE
+from embedworks.objectives.cross_device import CrossDeviceNegatives, all_gather_rows
 from embedworks.objectives.false_negatives import false_negative_mask, other_rows_mask, same_class_mask
 from embedworks.objectives.focal import FocalInfoNCE
 from embedworks.objectives.gradient_cache import encode_in_chunks
@@ -18,6 +19,7 @@ from embedworks.objectives.order_aware import CoSENT, OrderAware, PearsonLoss, P
 __all__ = [
     "BipartiteInfoNCE",
     "CoSENT",
+    "CrossDeviceNegatives",
     "FocalInfoNCE",
     "InfoNCE",
     "ManyPositiveInfoNCE",
@@ -28,6 +30,7 @@ __all__ = [
     "PearsonLoss",
     "PreferenceRanking",
     "RankKL",
+    "all_gather_rows",
     "encode_in_chunks",
     "false_negative_mask",
     "mix_list",
