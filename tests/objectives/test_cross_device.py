@@ -17,6 +17,7 @@ from torch import nn
 
 from embedworks.foundation import InputError
 from embedworks.objectives import (
+    ContrastiveDistillation,
     CrossDeviceNegatives,
     FocalInfoNCE,
     InfoNCE,
@@ -37,6 +38,7 @@ CASES = {
     "focal": (lambda: FocalInfoNCE(0.1, detach_weights=False, symmetric=True), (4, 2), (2, 2), 1, torch.float64),
     "many positives": (lambda: ManyPositiveInfoNCE(0.1), (3, 3), (2, 3), 2, torch.float64),
     "matryoshka": (lambda: Matryoshka(InfoNCE(0.1), [4, 2], weights=[1, 0.5]), (4, 4), (2, 2), 1, torch.float64),
+    "distilled": (lambda: ContrastiveDistillation(temperature=0.1), (3, 4), (2, 1), 1, torch.float64),
     "mixed": (lambda: MixedNegatives(InfoNCE(0.1), seed=3), (4, 4), (3, 2), 1, torch.float64),
     "mixed focal matryoshka": (
         lambda: MixedNegatives(Matryoshka(FocalInfoNCE(0.1), [4, 3]), seed=3),
@@ -77,6 +79,9 @@ def loss_of(name, objective, encode, texts, present, excluded):
     vectors = encoded.reshape(rows, columns, -1)
     query, positive, negatives = vectors[:, 0], vectors[:, 1 : 1 + slots], vectors[:, 1 + slots :]
     masks = {} if slots > 1 else {"excluded": excluded}
+    if name == "distilled":
+        generator = torch.Generator().manual_seed(0)
+        masks["teacher"] = torch.rand(excluded.shape, dtype=torch.float64, generator=generator)
     return objective(query, positive if slots > 1 else positive[:, 0], negatives, present=present, **masks)
 
 

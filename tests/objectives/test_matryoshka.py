@@ -11,6 +11,7 @@ from torch.autograd import gradcheck
 from embedworks.foundation import InputError
 from embedworks.objectives import (
     BipartiteInfoNCE,
+    ContrastiveDistillation,
     CoSENT,
     FocalInfoNCE,
     InfoNCE,
@@ -32,6 +33,11 @@ def triples():
     return [query, positive, negatives], masks
 
 
+def taught():
+    vectors, masks = triples()
+    return vectors, masks | {"teacher": draw(4, 12)}
+
+
 def slots():
     masks = {"positive_present": torch.tensor([[True, True], [True, False], [False, True], [True, True]])}
     return [draw(4, 8), draw(4, 2, 8), draw(4, 3, 8)], masks
@@ -50,6 +56,7 @@ CASES = {
     "infonce over dot products": lambda: (InfoNCE(0.5, similarity="dot"), *triples()),
     "focal": lambda: (FocalInfoNCE(0.1, detach_weights=False), *triples()),
     "many positives": lambda: (ManyPositiveInfoNCE(0.1), *slots()),
+    "distillation": lambda: (ContrastiveDistillation(temperature=0.2), *taught()),
     "bipartite": lambda: (BipartiteInfoNCE(0.1), *graph()),
     "order-aware": lambda: (OrderAware(), *scored()),
     "cosent": lambda: (CoSENT(), *scored()),

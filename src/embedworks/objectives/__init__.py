@@ -8,6 +8,7 @@ is not: that is how :class:`Matryoshka` goes around any of them.
 from embedworks.objectives.bipartite import BipartiteInfoNCE
 from embedworks.objectives.contrastive import InfoNCE
 from embedworks.objectives.cross_device import CrossDeviceNegatives, all_gather_rows
+from embedworks.objectives.distillation import ContrastiveDistillation, teacher_similarities
 from embedworks.objectives.false_negatives import false_negative_mask, other_rows_mask, same_class_mask
 from embedworks.objectives.focal import FocalInfoNCE
 from embedworks.objectives.gradient_cache import encode_in_chunks
@@ -19,6 +20,7 @@ from embedworks.objectives.order_aware import CoSENT, OrderAware, PearsonLoss, P
 __all__ = [
     "BipartiteInfoNCE",
     "CoSENT",
+    "ContrastiveDistillation",
     "CrossDeviceNegatives",
     "FocalInfoNCE",
     "InfoNCE",
@@ -37,4 +39,5 @@ __all__ = [
     "mix_pairs",
     "other_rows_mask",
     "same_class_mask",
+    "teacher_similarities",
 ]
