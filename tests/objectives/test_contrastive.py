@@ -253,3 +253,30 @@ def test_wrong_shapes_are_refused():
         InfoNCE()(query, query, torch.ones(2, 1, 3), present=torch.ones(2, 1))
     with pytest.raises(ValueError, match="similarity"):
         InfoNCE(similarity="euclid")
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_rows_are_the_parts_whose_mean_is_the_whole(symmetric):
+    query, positive, negatives, present, excluded = random_case(5, 2, 9)
+    objective = InfoNCE(0.1, symmetric=symmetric)
+    masks = {"present": present, "excluded": excluded}
+    parts = [slice(0, 2), slice(2, 3), slice(3, None)]
+    weighted = [
+        n / 5 * objective(query, positive, negatives, **masks, rows=rows)
+        for rows, n in zip(parts, [2, 1, 2], strict=True)
+    ]
+    torch.testing.assert_close(sum(weighted), objective(query, positive, negatives, **masks), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("rows", [slice(2, 2), slice(0, 4, 2), slice(7, None)])
+def test_rows_that_select_nothing_or_skip_are_refused(rows):
+    with pytest.raises(ValueError, match="rows"):
+        InfoNCE()(torch.eye(4), torch.eye(4), rows=rows)
+
+
+def test_logits_are_what_the_softmax_is_taken_over():
+    query, positive, negatives, present, excluded = random_case(4, 2, 3)
+    logits = InfoNCE(0.1).logits(query, positive, negatives, present=present, excluded=excluded)
+    by_hand = -torch.log_softmax(logits, dim=1).diagonal().mean()
+    torch.testing.assert_close(InfoNCE(0.1)(query, positive, negatives, present=present, excluded=excluded), by_hand)
+    assert (logits[:, 4:].isneginf() | (present.flatten() & ~excluded[:, 4:])).all()

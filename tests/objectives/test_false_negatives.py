@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedworks.objectives import InfoNCE, false_negative_mask, same_class_mask
+from embedworks.objectives import InfoNCE, false_negative_mask, other_rows_mask, same_class_mask
 
 
 @given(seed=st.integers(0, 100_000), b=st.integers(1, 7), m=st.integers(0, 3))
@@ -47,3 +47,16 @@ def test_a_duplicate_of_the_positive_among_the_negatives_costs_nothing():
 def test_by_id_without_hard_negatives_keeps_the_diagonal():
     ids = torch.zeros(4, dtype=torch.int64)
     assert torch.equal(false_negative_mask(ids, ids), ~torch.eye(4, dtype=torch.bool))
+
+
+@given(b=st.integers(1, 5), m=st.integers(0, 3), positives=st.booleans())
+def test_other_rows_equal_the_definition_and_switch_in_batch_negatives_off(b, m, positives):
+    mask = other_rows_mask(b, m, positives=positives)
+    owners = [(j, True) for j in range(b)] + [(j, False) for j in range(b) for _ in range(m)]
+    for i in range(b):
+        assert mask[i].tolist() == [j != i and (positives or not is_positive) for j, is_positive in owners]
+    generator = torch.Generator().manual_seed(b)
+    query, positive, negatives = (torch.randn(*s, 4, generator=generator) for s in [(b,), (b,), (b, m)])
+    alone = [InfoNCE(0.1)(query[i : i + 1], positive[i : i + 1], negatives[i : i + 1]) for i in range(b)]
+    off = InfoNCE(0.1)(query, positive, negatives, excluded=other_rows_mask(b, m))
+    torch.testing.assert_close(off, torch.stack(alone).mean(), rtol=1e-5, atol=1e-5)

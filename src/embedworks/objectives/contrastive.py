@@ -6,13 +6,18 @@ van den Oord et al. 2018, "Representation Learning with Contrastive Predictive C
 
 from __future__ import annotations
 
-import math
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
-Similarity = Literal["cosine", "dot"]
+from embedworks.foundation import InputError
+from embedworks.objectives.similarity import (
+    Similarity,
+    at_least_float32,
+    check_mask,
+    check_similarity,
+    check_temperature,
+    unit,
+)
 
 
 class InfoNCE(nn.Module):
@@ -34,7 +39,7 @@ class InfoNCE(nn.Module):
             ``"dot"`` takes them as they are.
 
     Raises:
-        ValueError: The temperature is not a finite number above zero, or the similarity is unknown.
+        InputError: The temperature is not a finite number above zero, or the similarity is unknown.
 
     Example:
         >>> query = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
@@ -46,13 +51,9 @@ class InfoNCE(nn.Module):
         self, temperature: float = 0.05, *, symmetric: bool = False, similarity: Similarity = "cosine"
     ) -> None:
         super().__init__()
-        if not (math.isfinite(temperature) and temperature > 0):
-            raise ValueError(f"temperature is {temperature}; it must be a finite number above zero")
-        if similarity not in ("cosine", "dot"):
-            raise ValueError(f"similarity is {similarity!r}; it must be 'cosine' or 'dot'")
-        self.temperature = temperature
+        self.temperature = check_temperature(temperature)
         self.symmetric = symmetric
-        self.similarity = similarity
+        self.similarity = check_similarity(similarity)
 
     def forward(
         self,
@@ -62,6 +63,7 @@ class InfoNCE(nn.Module):
         *,
         present: Tensor | None = None,
         excluded: Tensor | None = None,
+        rows: slice | None = None,
     ) -> Tensor:
         """Return the mean loss over the batch.
 
@@ -74,52 +76,98 @@ class InfoNCE(nn.Module):
             excluded: Candidates that are no negatives of a query, shape (b, b + b * m), bool, in the order of the
                 class docstring; see :func:`~embedworks.objectives.false_negative_mask`. A query's own positive is
                 never left out.
+            rows: The rows whose mean loss is wanted, all where None; the others only give candidates. Several
+                processes that share a batch take their own rows each.
 
         Returns:
             The loss, a scalar, float32 (float64 for float64 vectors).
 
         Raises:
-            ValueError: Shapes or dtypes do not fit each other.
+            InputError: Shapes or dtypes do not fit each other.
         """
-        _check(query, positive, negatives, present, excluded)
         with torch.autocast(query.device.type, enabled=False):
-            logits = self._logits(query, positive, negatives, present)  # (b, b + b * m)
-            batch = logits.shape[0]
-            masked = _masked(batch, logits.shape[1], present, excluded, logits.device)
-            if masked is not None:
-                logits = logits.masked_fill(masked, -torch.inf)
-            own = logits.diagonal()  # (b,)
-            loss = (torch.logsumexp(logits, dim=1) - own).mean()
+            queries, candidates, masked = self._prepared(query, positive, negatives, present, excluded)
+            batch = queries.shape[0]
+            start, stop = batch_bounds(rows, batch)
+            logits = self._scaled(queries[start:stop], candidates, None if masked is None else masked[start:stop])
+            own = logits.diagonal(offset=start)  # (rows,)
+            loss = self.reduce(torch.logsumexp(logits, dim=1) - own)
             if not self.symmetric:
                 return loss
-            mirror = (torch.logsumexp(logits[:, :batch], dim=0) - own).mean()
+            if stop - start == batch:
+                mirrored = logits[:, :batch]
+            else:
+                block = None if masked is None else masked[:, start:stop]
+                mirrored = self._scaled(queries, candidates[start:stop], block)  # (b, rows)
+            mirror = self.reduce(torch.logsumexp(mirrored, dim=0) - own)
             return (loss + mirror) / 2
 
-    def _logits(self, query: Tensor, positive: Tensor, negatives: Tensor | None, present: Tensor | None) -> Tensor:
+    def logits(
+        self,
+        query: Tensor,
+        positive: Tensor,
+        negatives: Tensor | None = None,
+        *,
+        present: Tensor | None = None,
+        excluded: Tensor | None = None,
+    ) -> Tensor:
+        """Return what the softmax is taken over, for looking into it: the arguments are those of ``forward``.
+
+        Returns:
+            Similarities over the temperature, minus infinity where a candidate is left out, shape (b, b + b * m),
+            float32 at least.
+
+        Raises:
+            InputError: Shapes or dtypes do not fit each other.
+        """
+        with torch.autocast(query.device.type, enabled=False):
+            return self._scaled(*self._prepared(query, positive, negatives, present, excluded))
+
+    def reduce(self, losses: Tensor) -> Tensor:
+        """Return the mean of the losses of the rows, shape (rows,); a subclass may weigh them."""
+        return losses.mean()
+
+    def _prepared(
+        self,
+        query: Tensor,
+        positive: Tensor,
+        negatives: Tensor | None,
+        present: Tensor | None,
+        excluded: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        _check(query, positive, negatives, present, excluded)
         candidates = positive
         if negatives is not None and negatives.shape[1]:
             if present is not None:
                 # A NaN in an absent place would reach the gradient through 0 * NaN if it were masked only later.
                 negatives = negatives.masked_fill(~present.unsqueeze(-1), 0.0)
             candidates = torch.cat([positive, negatives.flatten(0, 1)])  # (b + b * m, d)
-        query, candidates = _at_least_float32(query), _at_least_float32(candidates)
+        query, candidates = at_least_float32(query), at_least_float32(candidates)
         if self.similarity == "cosine":
-            query, candidates = _unit(query), _unit(candidates)
-        return query @ candidates.T / self.temperature
+            query, candidates = unit(query), unit(candidates)
+        return query, candidates, _masked(query.shape[0], candidates.shape[0], present, excluded, query.device)
+
+    def _scaled(self, query: Tensor, candidates: Tensor, masked: Tensor | None) -> Tensor:
+        logits = query @ candidates.T / self.temperature
+        return logits if masked is None else logits.masked_fill(masked, -torch.inf)
 
     def extra_repr(self) -> str:
         """Return the settings as ``repr`` shows them."""
         return f"temperature={self.temperature}, symmetric={self.symmetric}, similarity={self.similarity!r}"
 
 
-def _at_least_float32(vectors: Tensor) -> Tensor:
-    return vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+def batch_bounds(rows: slice | None, batch: int) -> tuple[int, int]:
+    """Return the first row and the one after the last of a slice of the batch, or refuse it.
 
-
-def _unit(vectors: Tensor) -> Tensor:
-    norm = vectors.norm(dim=-1, keepdim=True)
-    # Not max(norm, 1e-12): that gives a zero vector a gradient of 1e12, and clipping then silences all other rows.
-    return vectors / torch.where(norm > 0, norm, torch.ones_like(norm))
+    Raises:
+        InputError: The slice selects nothing or skips rows.
+    """
+    if rows is None:
+        return 0, batch
+    start, stop, step = rows.indices(batch)
+    if step != 1 or start >= stop:
+        raise InputError(f"rows {rows} of a batch of {batch}", mend="give a slice of at least one row, in steps of 1")
+    return start, stop
 
 
 def _masked(
@@ -140,16 +188,17 @@ def _check(
     query: Tensor, positive: Tensor, negatives: Tensor | None, present: Tensor | None, excluded: Tensor | None
 ) -> None:
     if query.ndim != 2 or query.shape != positive.shape or not query.shape[0]:
-        raise ValueError(
-            f"query has shape {tuple(query.shape)} and positive {tuple(positive.shape)}; both must be (b, d), b > 0"
+        raise InputError(
+            f"query has shape {tuple(query.shape)} and positive {tuple(positive.shape)}",
+            mend="both must be (b, d), b > 0",
         )
     batch, dimension = query.shape
     count = 0
     if negatives is not None:
         if negatives.ndim != 3 or negatives.shape[0] != batch or negatives.shape[2] != dimension:
-            raise ValueError(f"negatives have shape {tuple(negatives.shape)}; they must be ({batch}, m, {dimension})")
+            raise InputError(
+                f"negatives have shape {tuple(negatives.shape)}", mend=f"they must be ({batch}, m, {dimension})"
+            )
         count = negatives.shape[1]
-    wanted = {"present": (present, (batch, count)), "excluded": (excluded, (batch, batch * (1 + count)))}
-    for name, (mask, shape) in wanted.items():
-        if mask is not None and (mask.dtype != torch.bool or tuple(mask.shape) != shape):
-            raise ValueError(f"{name} is {mask.dtype} of shape {tuple(mask.shape)}; it must be bool of shape {shape}")
+    check_mask("present", present, (batch, count))
+    check_mask("excluded", excluded, (batch, batch * (1 + count)))

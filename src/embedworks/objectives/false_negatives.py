@@ -53,5 +53,30 @@ def same_class_mask(labels: Tensor, negative_labels: Tensor | None = None) -> Te
     return mask.fill_diagonal_(False)
 
 
+def other_rows_mask(
+    batch: int, count: int, *, positives: bool = True, device: torch.device | str | None = None
+) -> Tensor:
+    """Say which candidates of a batch belong to other rows: with them excluded, in-batch negatives are off.
+
+    Args:
+        batch: Number of rows b.
+        count: Number of hard negatives m of each row.
+        positives: Whether the positives of other rows are meant too, or their hard negatives only.
+        device: Where the mask is made.
+
+    Returns:
+        True where a candidate is of another row, shape (b, b + b * m), bool, for ``InfoNCE(..., excluded=...)``.
+
+    Example:
+        >>> other_rows_mask(2, 1).int().tolist()
+        [[0, 1, 0, 1], [1, 0, 1, 0]]
+        >>> other_rows_mask(2, 1, positives=False).int().tolist()
+        [[0, 0, 0, 1], [0, 0, 1, 0]]
+    """
+    others = ~torch.eye(batch, dtype=torch.bool, device=device)
+    first = others if positives else torch.zeros_like(others)
+    return torch.cat([first, others.repeat_interleave(count, dim=1)], dim=1)
+
+
 def _candidates(positive: Tensor, negative: Tensor | None) -> Tensor:
     return positive if negative is None else torch.cat([positive, negative.flatten()])
