@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from embedworks.training.guards import TrainingInterruptedError
     from embedworks.training.hard_negatives import MiningReport, mine_hard_negatives
     from embedworks.training.settings import TrainingLog, TrainingSettings
+    from embedworks.training.stages import Stage, fit_stages
 
 _HOMES = {
     "Checkpoint": "checkpoints",
@@ -24,10 +25,12 @@ _HOMES = {
     "ContrastiveLoss": "contrastive_loss",
     "EmbeddingTrainer": "bridge",
     "MiningReport": "hard_negatives",
+    "Stage": "stages",
     "TrainingInterruptedError": "guards",
     "TrainingLog": "settings",
     "TrainingSettings": "settings",
     "fit_pairs": "fit",
+    "fit_stages": "stages",
     "mine_hard_negatives": "hard_negatives",
 }
 
@@ -37,10 +40,12 @@ __all__ = [
     "ContrastiveLoss",
     "EmbeddingTrainer",
     "MiningReport",
+    "Stage",
     "TrainingInterruptedError",
     "TrainingLog",
     "TrainingSettings",
     "fit_pairs",
+    "fit_stages",
     "mine_hard_negatives",
 ]
 
