@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from embedworks.training.bridge import EmbeddingTrainer
     from embedworks.training.checkpoints import Checkpoint, CheckpointStore
+    from embedworks.training.class_pairs import ClassPairsReport, pairs_by_example, pairs_by_label
     from embedworks.training.contrastive_loss import ContrastiveLoss
     from embedworks.training.fit import fit_pairs
     from embedworks.training.guards import TrainingInterruptedError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Checkpoint": "checkpoints",
     "CheckpointStore": "checkpoints",
+    "ClassPairsReport": "class_pairs",
     "ContrastiveLoss": "contrastive_loss",
     "EmbeddingTrainer": "bridge",
     "MiningReport": "hard_negatives",
@@ -32,11 +34,14 @@ _HOMES = {
     "fit_pairs": "fit",
     "fit_stages": "stages",
     "mine_hard_negatives": "hard_negatives",
+    "pairs_by_example": "class_pairs",
+    "pairs_by_label": "class_pairs",
 }
 
 __all__ = [
     "Checkpoint",
     "CheckpointStore",
+    "ClassPairsReport",
     "ContrastiveLoss",
     "EmbeddingTrainer",
     "MiningReport",
@@ -47,6 +52,8 @@ __all__ = [
     "fit_pairs",
     "fit_stages",
     "mine_hard_negatives",
+    "pairs_by_example",
+    "pairs_by_label",
 ]
 
 
