@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from embedworks.training.fit import fit_pairs
     from embedworks.training.guards import TrainingInterruptedError
     from embedworks.training.hard_negatives import MiningReport, mine_hard_negatives
+    from embedworks.training.merging import GreedySoup, delta_guided_fusion, greedy_soup, uniform_soup
     from embedworks.training.settings import TrainingLog, TrainingSettings
     from embedworks.training.stages import Stage, fit_stages
 
@@ -26,16 +27,20 @@ _HOMES = {
     "ClassPairsReport": "class_pairs",
     "ContrastiveLoss": "contrastive_loss",
     "EmbeddingTrainer": "bridge",
+    "GreedySoup": "merging",
     "MiningReport": "hard_negatives",
     "Stage": "stages",
     "TrainingInterruptedError": "guards",
     "TrainingLog": "settings",
     "TrainingSettings": "settings",
+    "delta_guided_fusion": "merging",
     "fit_pairs": "fit",
     "fit_stages": "stages",
+    "greedy_soup": "merging",
     "mine_hard_negatives": "hard_negatives",
     "pairs_by_example": "class_pairs",
     "pairs_by_label": "class_pairs",
+    "uniform_soup": "merging",
 }
 
 __all__ = [
@@ -44,16 +49,20 @@ __all__ = [
     "ClassPairsReport",
     "ContrastiveLoss",
     "EmbeddingTrainer",
+    "GreedySoup",
     "MiningReport",
     "Stage",
     "TrainingInterruptedError",
     "TrainingLog",
     "TrainingSettings",
+    "delta_guided_fusion",
     "fit_pairs",
     "fit_stages",
+    "greedy_soup",
     "mine_hard_negatives",
     "pairs_by_example",
     "pairs_by_label",
+    "uniform_soup",
 ]
 
 
