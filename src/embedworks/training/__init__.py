@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from embedworks.training.fit import fit_pairs
     from embedworks.training.guards import TrainingInterruptedError
     from embedworks.training.hard_negatives import MiningReport, mine_hard_negatives
+    from embedworks.training.merged_encoders import MergeReport, merge_delta_guided, merge_greedily, merge_uniformly
     from embedworks.training.merging import GreedySoup, delta_guided_fusion, greedy_soup, uniform_soup
     from embedworks.training.settings import TrainingLog, TrainingSettings
     from embedworks.training.stages import Stage, fit_stages
@@ -28,6 +29,7 @@ _HOMES = {
     "ContrastiveLoss": "contrastive_loss",
     "EmbeddingTrainer": "bridge",
     "GreedySoup": "merging",
+    "MergeReport": "merged_encoders",
     "MiningReport": "hard_negatives",
     "Stage": "stages",
     "TrainingInterruptedError": "guards",
@@ -37,6 +39,9 @@ _HOMES = {
     "fit_pairs": "fit",
     "fit_stages": "stages",
     "greedy_soup": "merging",
+    "merge_delta_guided": "merged_encoders",
+    "merge_greedily": "merged_encoders",
+    "merge_uniformly": "merged_encoders",
     "mine_hard_negatives": "hard_negatives",
     "pairs_by_example": "class_pairs",
     "pairs_by_label": "class_pairs",
@@ -50,6 +55,7 @@ __all__ = [
     "ContrastiveLoss",
     "EmbeddingTrainer",
     "GreedySoup",
+    "MergeReport",
     "MiningReport",
     "Stage",
     "TrainingInterruptedError",
@@ -59,6 +65,9 @@ __all__ = [
     "fit_pairs",
     "fit_stages",
     "greedy_soup",
+    "merge_delta_guided",
+    "merge_greedily",
+    "merge_uniformly",
     "mine_hard_negatives",
     "pairs_by_example",
     "pairs_by_label",
