@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from embedworks.training.merging import GreedySoup, delta_guided_fusion, greedy_soup, uniform_soup
     from embedworks.training.settings import TrainingLog, TrainingSettings
     from embedworks.training.stages import Stage, fit_stages
+    from embedworks.training.task_sampler import MixedSampler, SingleTaskSampler, TaskBatch
 
 _HOMES = {
     "Checkpoint": "checkpoints",
@@ -31,7 +32,10 @@ _HOMES = {
     "GreedySoup": "merging",
     "MergeReport": "merged_encoders",
     "MiningReport": "hard_negatives",
+    "MixedSampler": "task_sampler",
+    "SingleTaskSampler": "task_sampler",
     "Stage": "stages",
+    "TaskBatch": "task_sampler",
     "TrainingInterruptedError": "guards",
     "TrainingLog": "settings",
     "TrainingSettings": "settings",
@@ -57,7 +61,10 @@ __all__ = [
     "GreedySoup",
     "MergeReport",
     "MiningReport",
+    "MixedSampler",
+    "SingleTaskSampler",
     "Stage",
+    "TaskBatch",
     "TrainingInterruptedError",
     "TrainingLog",
     "TrainingSettings",
