@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from embedworks.training.fit import fit_pairs
     from embedworks.training.guards import TrainingInterruptedError
     from embedworks.training.hard_negatives import MiningReport, mine_hard_negatives
+    from embedworks.training.leakage import LeakageReport, check_leakage, without_leaks
     from embedworks.training.merged_encoders import MergeReport, merge_delta_guided, merge_greedily, merge_uniformly
     from embedworks.training.merging import GreedySoup, delta_guided_fusion, greedy_soup, uniform_soup
     from embedworks.training.settings import TrainingLog, TrainingSettings
@@ -30,6 +31,7 @@ _HOMES = {
     "ContrastiveLoss": "contrastive_loss",
     "EmbeddingTrainer": "bridge",
     "GreedySoup": "merging",
+    "LeakageReport": "leakage",
     "MergeReport": "merged_encoders",
     "MiningReport": "hard_negatives",
     "MixedSampler": "task_sampler",
@@ -39,6 +41,7 @@ _HOMES = {
     "TrainingInterruptedError": "guards",
     "TrainingLog": "settings",
     "TrainingSettings": "settings",
+    "check_leakage": "leakage",
     "delta_guided_fusion": "merging",
     "fit_pairs": "fit",
     "fit_stages": "stages",
@@ -50,6 +53,7 @@ _HOMES = {
     "pairs_by_example": "class_pairs",
     "pairs_by_label": "class_pairs",
     "uniform_soup": "merging",
+    "without_leaks": "leakage",
 }
 
 __all__ = [
@@ -59,6 +63,7 @@ __all__ = [
     "ContrastiveLoss",
     "EmbeddingTrainer",
     "GreedySoup",
+    "LeakageReport",
     "MergeReport",
     "MiningReport",
     "MixedSampler",
@@ -68,6 +73,7 @@ __all__ = [
     "TrainingInterruptedError",
     "TrainingLog",
     "TrainingSettings",
+    "check_leakage",
     "delta_guided_fusion",
     "fit_pairs",
     "fit_stages",
@@ -79,6 +85,7 @@ __all__ = [
     "pairs_by_example",
     "pairs_by_label",
     "uniform_soup",
+    "without_leaks",
 ]
 
 
