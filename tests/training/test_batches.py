@@ -72,6 +72,19 @@ def test_a_query_that_is_a_positive_elsewhere_is_kept_apart():
         assert {0, 1} not in [set(batch.tolist()) for batch in plan[:1]]
 
 
+def test_like_texts_may_meet_where_they_need_not_be_kept_apart():
+    pairs = Pairs.from_columns([f"q{row}" for row in range(40)], [f"p{row % 5}" for row in range(40)])
+
+    def meetings(keep_apart: bool) -> list[int]:
+        batches = batches_of(pairs, total_steps=10, keep_apart=keep_apart)
+        return [len(batches.rows) - len({pairs.positives[row] for row in batches.rows}) for _ in batches]
+
+    assert sum(meetings(True)) < sum(meetings(False))
+    assert sum(meetings(True)[:5]) == 0
+    rows = [batches_of(pairs, keep_apart=False)]
+    assert sorted(row for _ in rows[0] for row in rows[0].rows.tolist()) == list(range(40))
+
+
 def test_order_depends_on_seed_and_epoch_alone(pairs):
     def plan(**changes):
         options = {"batch_size": 4, "seed": 0, "epoch": 0} | changes

@@ -92,6 +92,60 @@ def test_texts_that_mean_the_same_are_no_negatives(tiny_model):
     torch.testing.assert_close(found, torch.stack(losses).mean(), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("cached", [False, True])
+def test_without_in_batch_negatives_a_query_sees_its_own_hard_negatives_alone(tiny_model, pairs, cached):
+    model = tiny_model().eval()
+    rows = [1, 2, 3, 4, 7]  # with 1, 2, 3, 0 and 3 negatives
+    loss = ContrastiveLoss(model, InfoNCE(), in_batch_negatives="off", cached=cached)
+    sizes = {"mini_batch_size": 3 if cached else None}
+    whole = loss(*collate(model, pairs, rows, **sizes))
+
+    def vector(text: str) -> torch.Tensor:
+        return torch.nn.functional.normalize(model(model.preprocess([text]))["sentence_embedding"][0], dim=0)
+
+    by_hand = []
+    for row in rows:
+        texts = [pairs.positives[row], *pairs.negatives[row]]
+        logits = torch.stack([vector(pairs.queries[row]) @ vector(text) / 0.05 for text in texts])
+        by_hand.append(torch.logsumexp(logits, 0) - logits[0])
+    assert by_hand[3] == 0  # it has none, so there is nothing to tell its positive from
+    expected = torch.stack(by_hand).mean()
+    torch.testing.assert_close(whole, expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(gradients_of(whole, model), gradients_of(expected, model), rtol=1e-4, atol=1e-4)
+
+    # Other batch-mates change nothing: the loss of a batch is the mean of the losses of its rows alone.
+    alone = torch.stack([loss(*collate(model, pairs, [row], **sizes)) for row in rows])
+    torch.testing.assert_close(whole, alone.mean(), rtol=1e-5, atol=1e-6)
+
+
+def test_without_in_batch_negatives_columns_of_a_stock_collator_see_their_own_row_alone(tiny_model, pairs):
+    model = tiny_model().eval()
+    columns = [pairs.queries[:4], pairs.positives[:4], pairs.queries[4:8], pairs.positives[4:8]]
+    loss = ContrastiveLoss(model, InfoNCE(), in_batch_negatives="off")
+    whole = loss([model.preprocess(column) for column in columns], None)
+    alone = [loss([model.preprocess([column[row]]) for column in columns], None) for row in range(4)]
+    torch.testing.assert_close(whole, torch.stack(alone).mean(), rtol=1e-5, atol=1e-6)
+    assert whole > 0
+
+
+def test_all_in_batch_negatives_are_taken_whatever_they_mean(tiny_model):
+    model = tiny_model().eval()
+    # Two classes and their label texts: row 2's positive is row 0's own.
+    pairs = Pairs.from_columns(["w1", "w2", "w3"], ["w8", "w9", "w8"])
+
+    def loss(kind) -> torch.Tensor:
+        return ContrastiveLoss(model, InfoNCE(), in_batch_negatives=kind)(*collate(model, pairs, [0, 1, 2]))
+
+    query, positive = (model.encode(t, convert_to_tensor=True, normalize_embeddings=True)
+                       for t in (pairs.queries, pairs.positives))  # fmt: skip
+    published = torch.nn.functional.cross_entropy(query @ positive.T / 0.05, torch.arange(3))
+    torch.testing.assert_close(loss("all"), published, rtol=1e-5, atol=1e-6)
+    double = torch.tensor([[False, False, True], [False] * 3, [True, False, False]])
+    masked = (query @ positive.T / 0.05).masked_fill(double, -torch.inf)
+    expected = torch.nn.functional.cross_entropy(masked, torch.arange(3))
+    torch.testing.assert_close(loss("masked"), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_bfloat16_is_near_float32_and_leaves_a_float32_loss(tiny_model, pairs):
     model = tiny_model().eval()
     batch = collate(model, pairs, list(range(8)))

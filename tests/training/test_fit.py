@@ -360,12 +360,30 @@ def test_a_single_pair_has_nothing_to_learn(tiny_model):
         {"epochs": 0.0}, {"max_steps": 0}, {"max_minutes": -1.0}, {"batch_size": 0}, {"learning_rate": float("nan")},
         {"warmup_share": 1.0}, {"temperature": 0.0}, {"hard_negatives_per_query": -1}, {"max_tokens": 0},
         {"mini_batch_size": 0}, {"precision": "int8"}, {"gradient_clip": 0.0}, {"keep_checkpoints": 0}, {"seed": -1},
+        {"in_batch_negatives": "some"},
     ],
 )  # fmt: skip
 def test_settings_out_of_range_are_refused(changes):
     (name,) = changes
     with pytest.raises(InputError, match=f"training settings: {name} is"):
         TrainingSettings(**changes)
+
+
+@pytest.mark.parametrize("changes", [{"hard_negatives_per_query": 0}, {"symmetric": True}])
+def test_what_needs_in_batch_negatives_is_refused_without_them(changes):
+    (name,) = changes
+    with pytest.raises(InputError, match=f"{name} is .*in_batch_negatives='off'"):
+        TrainingSettings(in_batch_negatives="off", **changes)
+
+
+def test_without_in_batch_negatives_hard_ones_are_wanted(tiny_model, pairs, caplog):
+    settings = replace(SETTINGS, in_batch_negatives="off", max_steps=1)
+    for none in (Pairs.from_columns(["w1"], ["w2"]), Pairs.from_columns(["w1"], ["w2"], negatives=[[]])):
+        with pytest.raises(InputError, match="no pair has hard negatives"):
+            fit_pairs(tiny_model(), none, settings)
+    with caplog.at_level(logging.WARNING):
+        fit_pairs(tiny_model(), pairs, settings)
+    assert "6 of 22 pairs have no hard negatives" in caplog.text
 
 
 def test_several_processes_are_refused(tiny_model, pairs, monkeypatch):

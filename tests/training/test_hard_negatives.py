@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from embedworks.data import Corpus, Pairs
+from embedworks.data import Corpus, Labelled, Pairs
 from embedworks.foundation import InputError, NonFiniteError
 from embedworks.training import hard_negatives, mine_hard_negatives
 
@@ -122,6 +122,70 @@ def test_the_percentage_rule_refuses_what_is_nearly_as_near_as_the_positive():
         assert mined.negatives == [wanted]
 
 
+def test_naive_and_ceiling_are_there_to_compare_with():
+    angles = {"q": 0.0, "p": 60.0, "nearer": 50.0, "as near": 61.0, "further": 65.0}  # cosines .5, .643, .485, .423
+    pairs = Pairs.from_columns(["q"], ["p"])
+    corpus = Corpus.from_columns([1, 2, 3], ["nearer", "as near", "further"])
+
+    def mine(**options):
+        mined, report = mine_hard_negatives(pairs, planar(angles), corpus=corpus, **options)
+        return mined.negatives[0], report.too_near
+
+    assert mine(rule="none") == (["nearer", "as near", "further"], 0)
+    assert mine(rule="none", range_min=1) == (["as near", "further"], 0)  # shifted by one rank
+    assert mine(rule="ceiling", margin=0.5) == (["as near", "further"], 1)
+    assert mine(rule="ceiling", margin=-1.0) == ([], 3)
+
+
+def test_without_a_range_the_rule_comes_first_and_the_nearest_of_the_rest_are_taken():
+    angles = {"q": 0.0, "p": 20.0} | {f"near {n}": 1.0 + n / 10 for n in range(60)}
+    angles |= {"far a": 50.0, "far b": 60.0, "far c": 70.0}
+    pairs = Pairs.from_columns(["q"], ["p"])
+    corpus = Corpus.from_columns(range(63), [name for name in angles if name not in ("q", "p")])
+    options = {"corpus": corpus, "negatives_per_query": 2}
+    ranged, report = mine_hard_negatives(pairs, planar(angles), **options)
+    assert ranged.negatives == [[]]  # the nearest fifty are all too near
+    assert report.too_near == 50
+    whole, report = mine_hard_negatives(pairs, planar(angles), range_max=None, **options)
+    assert whole.negatives == [["far a", "far b"]]
+    assert report.too_near == 60
+    assert report.with_none == 0
+
+
+@given(
+    angles=st.lists(st.integers(0, 180), min_size=2, max_size=14),
+    count=st.integers(1, 4),
+    rule=st.sampled_from(["percentage", "absolute", "ceiling", "none"]),
+    block=st.integers(1, 6),
+)
+def test_without_a_range_it_equals_a_range_over_all(angles, count, rule, block):
+    names = [f"d{n}" for n in range(len(angles))]
+    table = {"q": 0.0, "p": 45.0} | dict(zip(names, map(float, angles), strict=True))
+    options = {"corpus": Corpus.from_columns(names, names), "negatives_per_query": count, "rule": rule, "margin": 0.8}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hard_negatives, "_DOCUMENT_BLOCK", block)
+        pairs = Pairs.from_columns(["q"], ["p"])
+        first, whole = mine_hard_negatives(pairs, planar(table), range_max=None, **options)
+        second, ranged = mine_hard_negatives(pairs, planar(table), range_max=len(angles), **options)
+    assert first == second
+    assert whole == ranged
+
+
+def test_a_pair_whose_positive_is_outranked_is_left_out():
+    angles = {"q": 0.0, "r": 90.0, "p": 10.0, "s": 130.0} | {f"d{n}": 100.0 + n for n in range(5)}  # r's are nearer r
+    pairs = Pairs.from_columns(["q", "r"], ["p", "s"], query_ids=["1", "2"], tasks=["t", "u"])
+    corpus = Corpus.from_columns(range(5), [f"d{n}" for n in range(5)])
+    for within, kept in ((1, ["q"]), (5, ["q"]), (6, ["q", "r"]), (None, ["q", "r"])):
+        options = {"corpus": corpus, "positive_within": within, "rule": "none", "negatives_per_query": 1}
+        mined, report = mine_hard_negatives(pairs, planar(angles), **options)
+        assert mined.queries == kept
+        assert len(mined.negatives) == len(mined.tasks) == len(mined.query_ids) == len(kept)
+        assert (report.rows, report.outranked) == (2, 2 - len(kept))
+    only = Pairs.from_columns(["r"], ["s"])
+    with pytest.raises(InputError, match="no positive lies within the nearest 3 texts"):
+        mine_hard_negatives(only, planar(angles), corpus=corpus, positive_within=3)
+
+
 def test_a_negative_positive_score_does_not_let_nearer_texts_through():
     angles = {"q": 0.0, "p": 120.0, "nearer": 119.0, "further": 150.0}  # cosines -.5, -.485, -.866
     mined, _ = mine_hard_negatives(
@@ -172,6 +236,53 @@ def test_labels_tell_the_false_negative_rate():
         mine_hard_negatives(Pairs.from_columns(["q"], ["p"]), planar(angles), corpus=corpus, relevant={})
 
 
+def test_classes_tell_the_false_negative_rate_and_the_rule_lowers_it():
+    # Two classes on an arc, steps of 10 degrees within and of 30 between: the nearest other text is of the own class.
+    angles = {"a0": 0.0, "a1": 10.0, "a2": 20.0, "b0": 50.0, "b1": 60.0, "b2": 70.0}
+    classes = Labelled.from_columns(list(angles), [name[0] for name in angles])
+    pairs = Pairs.from_columns(["a0", "b2"], ["a2", "b0"])
+    corpus = Corpus.from_columns(list(angles), list(angles))
+    options = {"corpus": corpus, "negatives_per_query": 2, "classes": classes}
+    naive, report = mine_hard_negatives(pairs, planar(angles), rule="none", **options)
+    assert naive.negatives == [["a1", "b0"], ["b1", "a2"]]
+    assert report.false_negative_rate == 0.5
+    aware, report = mine_hard_negatives(pairs, planar(angles), **options)
+    assert aware.negatives == [["b0", "b1"], ["a2", "a1"]]
+    assert report.false_negative_rate == 0.0
+
+
+def test_no_mined_negatives_have_no_false_negative_rate():
+    angles = {"q": 0.0, "p": 40.0, "d": 1.0}
+    pairs = Pairs.from_columns(["q"], ["p"], query_ids=["1"])
+    corpus = Corpus.from_columns(["1"], ["d"])
+    labels = Labelled.from_columns(["q", "d"], ["x", "y"])
+    for given_labels in ({"relevant": {"1": {"1"}}}, {"classes": labels}):
+        _, report = mine_hard_negatives(pairs, planar(angles), corpus=corpus, **given_labels)
+        assert report.false_negative_rate is None
+
+
+def test_a_text_of_several_classes_is_false_where_they_share_one_and_a_text_of_none_is_refused():
+    angles = {"q": 0.0, "p": 1.0, "d": 40.0}
+    corpus = Corpus.from_columns(["1"], ["d"])
+    classes = Labelled.from_columns(["q", "d", "d"], ["x", "y", "x"])
+    _, report = mine_hard_negatives(Pairs.from_columns(["q"], ["p"]), planar(angles), corpus=corpus, classes=classes)
+    assert report.false_negative_rate == 1.0
+    for text, kind in (("q", "mined negative"), ("d", "query")):
+        with pytest.raises(InputError, match=f"the {kind} of pair 1 has no class"):
+            mine_hard_negatives(
+                Pairs.from_columns(["q"], ["p"]),
+                planar(angles),
+                corpus=corpus,
+                classes=Labelled.from_columns([text], ["x"]),
+            )
+
+
+def test_positives_without_likeness_are_counted():
+    angles = {"q": 0.0, "p": 120.0, "r": 10.0}
+    _, report = mine_hard_negatives(Pairs.from_columns(["q", "q"], ["p", "r"]), planar(angles))
+    assert report.positives_not_above_zero == 1
+
+
 def test_instructions_are_encoded_with_the_query():
     seen: list[str] = []
 
@@ -188,6 +299,8 @@ def test_instructions_are_encoded_with_the_query():
     [
         {"negatives_per_query": 0}, {"rule": "share"}, {"sampling": "best"}, {"range_min": 5, "range_max": 5},
         {"range_min": -1}, {"margin": 0.0}, {"margin": 1.1}, {"rule": "absolute", "margin": -0.1},
+        {"rule": "ceiling", "margin": 1.1}, {"range_max": None, "sampling": "random"}, {"positive_within": 0},
+        {"range_max": None, "range_min": 1}, {"relevant": {}, "classes": Labelled.from_columns(["a", "b"], [0, 1])},
     ],
 )  # fmt: skip
 def test_arguments_out_of_range_are_refused(changes):

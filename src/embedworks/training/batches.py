@@ -79,6 +79,7 @@ class PairBatches:
         hard_negatives: Largest number of a pair's negatives used.
         mini_batch_size: Texts a part; None for as few parts as padding allows.
         max_tokens: What texts are cut to; None where they are not.
+        keep_apart: Whether like texts are dealt into different batches where that is possible.
         seed: The run's seed.
     """
 
@@ -92,6 +93,7 @@ class PairBatches:
         hard_negatives: int,
         mini_batch_size: int | None,
         max_tokens: int | None = None,
+        keep_apart: bool = True,
         seed: int,
     ) -> None:
         instructions = pairs.instructions or [""] * len(pairs)
@@ -99,6 +101,7 @@ class PairBatches:
         self._positives = pairs.positives
         self._negatives = [row[:hard_negatives] for row in pairs.negatives or [[]] * len(pairs)]
         self._identities = identities_of(pairs)
+        self._dealt = self._identities if keep_apart else _all_different(len(pairs))
         self._preprocess = preprocess
         self._batch_size = batch_size
         self._mini_batch_size = mini_batch_size
@@ -127,7 +130,7 @@ class PairBatches:
         for step in range(self.start, self.total_steps):
             epoch, batch = divmod(step, self.batches_per_epoch)
             if epoch != planned:
-                plan = plan_epoch(self._identities, batch_size=self._batch_size, seed=self._seed, epoch=epoch)
+                plan = plan_epoch(self._dealt, batch_size=self._batch_size, seed=self._seed, epoch=epoch)
                 planned = epoch
             self.rows = plan[batch]
             yield self.collate(plan[batch])
@@ -184,6 +187,11 @@ class PairBatches:
                 parts.append([])
             parts[-1].append(place)
         return parts
+
+
+def _all_different(rows: int) -> Identities:
+    numbers = np.arange(rows, dtype=np.int64)
+    return Identities(queries=numbers, positives=numbers + rows, negatives=[[] for _ in range(rows)])
 
 
 def batches_in_epoch(rows: int, batch_size: int) -> int:

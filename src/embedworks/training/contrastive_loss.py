@@ -10,6 +10,7 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
 from embedworks.objectives import InfoNCE, encode_in_chunks, false_negative_mask
+from embedworks.training.settings import InBatchNegatives
 
 Features = Mapping[str, Any]
 
@@ -27,6 +28,8 @@ class ContrastiveLoss(nn.Module):
         objective: The loss over vectors.
         precision: What the encoder's matrix products run in.
         cached: Whether each part is encoded again in the backward pass instead of kept (GradCache).
+        in_batch_negatives: Which texts of the batch's other pairs are negatives, as in
+            :class:`~embedworks.training.TrainingSettings`; of columns without ids, ``"masked"`` is ``"all"``.
     """
 
     def __init__(
@@ -36,12 +39,14 @@ class ContrastiveLoss(nn.Module):
         *,
         precision: Literal["float32", "bfloat16"] = "float32",
         cached: bool = False,
+        in_batch_negatives: InBatchNegatives = "masked",
     ) -> None:
         super().__init__()
         self.model = model
         self.objective = objective
         self.precision = precision
         self.cached = cached
+        self.in_batch_negatives = in_batch_negatives
 
     def forward(self, sentence_features: Iterable[Features], labels: Mapping[str, Tensor] | Tensor | None) -> Tensor:
         """Return the loss of a batch.
@@ -57,7 +62,9 @@ class ContrastiveLoss(nn.Module):
         encoded = encode_in_chunks(self._encode, parts) if self.cached else torch.cat([self._encode(p) for p in parts])
         if not isinstance(labels, Mapping):
             columns = encoded.reshape(len(parts), -1, encoded.shape[-1])  # (columns, b, d)
-            return self._loss(columns[0], columns[1], columns[2:].transpose(0, 1))
+            query, positive, negatives = columns[0], columns[1], columns[2:].transpose(0, 1)
+            excluded = self._others(len(query), negatives.shape[1], columns.device)
+            return self._loss(query, positive, negatives, excluded=excluded)
         identities, places = labels["identities"], labels["places"]
         vectors = torch.empty_like(encoded).index_copy(0, places, encoded)
         batch, width = identities.shape[0], identities.shape[1] - 2
@@ -66,12 +73,24 @@ class ContrastiveLoss(nn.Module):
         present = negative_ids >= 0  # (b, m)
         negatives = vectors.new_zeros(batch, width, vectors.shape[-1])
         negatives = negatives.masked_scatter(present.unsqueeze(-1), vectors[2 * batch :])
-        candidates = torch.cat([positive_ids, negative_ids.flatten()])
-        # A candidate that is the query itself is no negative either: in paraphrase pairs a text stands on both sides.
-        excluded = false_negative_mask(query_ids, positive_ids, negative_ids) | (query_ids[:, None] == candidates)
+        excluded = self._others(batch, width, vectors.device)
+        if self.in_batch_negatives != "all":
+            candidates = torch.cat([positive_ids, negative_ids.flatten()])
+            # A candidate that is the query itself is no negative either: in paraphrase pairs a text stands on both
+            # sides.
+            same = false_negative_mask(query_ids, positive_ids, negative_ids) | (query_ids[:, None] == candidates)
+            excluded = same if excluded is None else excluded | same
         return self._loss(query, positive, negatives, present=present, excluded=excluded)
 
-    def _loss(self, query: Tensor, positive: Tensor, negatives: Tensor, **masks: Tensor) -> Tensor:
+    def _others(self, batch: int, width: int, device: torch.device) -> Tensor | None:
+        """Return where the candidates are those of other rows, shape (b, b + b * m), if those are to be left out."""
+        if self.in_batch_negatives != "off":
+            return None
+        rows = torch.arange(batch, device=device)
+        owners = torch.cat([rows, rows.repeat_interleave(width)])  # whose candidate each column is
+        return rows[:, None] != owners
+
+    def _loss(self, query: Tensor, positive: Tensor, negatives: Tensor, **masks: Tensor | None) -> Tensor:
         loss: Tensor = self.objective(query, positive, negatives, **masks)
         return loss
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
@@ -25,6 +26,8 @@ from embedworks.training.guards import FiniteGuard, StopSignal, TrainingInterrup
 from embedworks.training.identities import fingerprint
 from embedworks.training.schedule import Budget
 from embedworks.training.settings import RESUMABLE_CHANGES, TrainingLog, TrainingSettings
+
+LOG = logging.getLogger(__name__)
 
 _WARMING_STEPS = 3
 
@@ -53,7 +56,8 @@ def fit_pairs(
 
     Raises:
         InputError: The folder holds checkpoints, and ``resume`` is not set or they come from other settings, pairs
-            or another model; or ``torchrun`` started several processes.
+            or another model; ``torchrun`` started several processes; or in-batch negatives are off and no pair has
+            hard ones.
         NonFiniteError: The loss or the gradient became NaN or infinite.
         StorageError: Checkpoints are damaged, or the disk is full.
         TrainingInterruptedError: SIGTERM or SIGINT came; the state was saved first where there is a folder.
@@ -63,6 +67,8 @@ def fit_pairs(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         # Each process would train on all pairs, and all would write the same checkpoints.
         raise InputError("started in several processes", where="training", mend="train in one process, on one device")
+    if settings.in_batch_negatives == "off":
+        _refuse_without_negatives(pairs)
     store = CheckpointStore(out / "checkpoints", keep=settings.keep_checkpoints) if out is not None else None
     identity = {"settings": settings.to_dict(), "pairs_sha256": fingerprint(pairs), "model": _shapes(model)}
     with ExitStack() as stack:
@@ -84,6 +90,7 @@ def fit_pairs(
                 InfoNCE(settings.temperature, symmetric=settings.symmetric),
                 precision=settings.precision,
                 cached=settings.mini_batch_size is not None,
+                in_batch_negatives=settings.in_batch_negatives,
             ),
             batches=PairBatches(
                 pairs,
@@ -93,6 +100,8 @@ def fit_pairs(
                 hard_negatives=settings.hard_negatives_per_query,
                 mini_batch_size=settings.mini_batch_size,
                 max_tokens=settings.max_tokens,
+                # Batches in which no class occurs twice would not be those that "all" is there to study.
+                keep_apart=settings.in_batch_negatives != "all",
                 seed=settings.seed,
             ),
             settings=settings,
@@ -115,6 +124,20 @@ def fit_pairs(
             seconds=budget.elapsed(),
             resumed_from=None if resumed is None else resumed.step,
             facts={name: getattr(trainer, name) for name in ("losses", "gradient_norms", "learning_rates")},
+        )
+
+
+def _refuse_without_negatives(pairs: Pairs) -> None:
+    without = len(pairs) if pairs.negatives is None else sum(not row for row in pairs.negatives)
+    if without == len(pairs):
+        raise InputError(
+            "in_batch_negatives is 'off', and no pair has hard negatives",
+            where="training",
+            mend="mine some with mine_hard_negatives, or leave in-batch negatives on",
+        )
+    if without:
+        LOG.warning(
+            "%d of %d pairs have no hard negatives and teach nothing without in-batch ones", without, len(pairs)
         )
 
 

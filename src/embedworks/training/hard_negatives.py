@@ -1,7 +1,8 @@
 """Positive-aware mining of hard negatives: texts near a query, but clearly further than its positive.
 
 Moreira et al. 2024, "NV-Retriever: Improving text embedding models with effective hard-negative mining"
-(https://arxiv.org/abs/2407.15831), section 3: TopK-PercPos (``"percentage"``) and TopK-MarginPos (``"absolute"``).
+(https://arxiv.org/abs/2407.15831), section 3: TopK-PercPos (``"percentage"``) and TopK-MarginPos (``"absolute"``), and
+what they are compared with: TopK-Abs (``"ceiling"``) and naive top-k (``"none"``), shifted or not.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from embedworks.data import Corpus, Pairs
+from embedworks.data import Corpus, Labelled, Pairs
 from embedworks.foundation import InputError, NonFiniteError, progress_bar
 from embedworks.foundation.randomness import random_generator
 
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]
 Vectors = NDArray[np.float32]
+Rule = Literal["percentage", "absolute", "ceiling", "none"]
 
 _QUERY_BLOCK, _DOCUMENT_BLOCK = 256, 16_384
 
@@ -29,7 +31,9 @@ class MiningReport:
     """What mining found."""
 
     rows: int
-    """Number of pairs."""
+    """Number of pairs that came in."""
+    outranked: int
+    """Pairs left out because their positive was not within the nearest ``positive_within`` texts."""
     candidates: int
     """Number of distinct texts searched."""
     with_too_few: int
@@ -38,12 +42,15 @@ class MiningReport:
     """Pairs without any negative."""
     too_near: int
     """Candidates in the range that the rule refused as likely positives."""
+    positives_not_above_zero: int
+    """Pairs whose positive has a cosine of zero or less, for which a share of it says little."""
     mean_positive_score: float
     """Mean cosine of query and positive."""
     mean_negative_score: float | None
     """Mean cosine of query and mined negative; None where nothing was mined."""
     false_negative_rate: float | None
-    """Share of the mined negatives that are labelled relevant; None where no labels were given."""
+    """Share of the mined negatives that are labelled relevant, or are of the query's class; None where no labels were
+    given or nothing was mined."""
 
 
 def mine_hard_negatives(
@@ -52,12 +59,14 @@ def mine_hard_negatives(
     *,
     corpus: Corpus | None = None,
     negatives_per_query: int = 4,
-    rule: Literal["percentage", "absolute"] = "percentage",
+    rule: Rule = "percentage",
     margin: float = 0.95,
     range_min: int = 0,
-    range_max: int = 50,
+    range_max: int | None = 50,
     sampling: Literal["top", "random"] = "top",
+    positive_within: int | None = None,
     relevant: Mapping[str, Collection[str]] | None = None,
+    classes: Labelled | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> tuple[Pairs, MiningReport]:
@@ -67,19 +76,24 @@ def mine_hard_negatives(
     query itself, or has the id of one of them, is never a negative. The rest is ranked by cosine, exactly and in
     blocks. Of the ranks from ``range_min`` to ``range_max``, those whose score passes the rule are candidates:
     ``"percentage"`` wants score < positive - (1 - margin) * abs(positive), which is margin * positive for a positive
-    score; ``"absolute"`` wants score < positive - margin.
+    score; ``"absolute"`` wants score < positive - margin, ``"ceiling"`` score < margin, and ``"none"`` takes them all.
 
     Args:
         pairs: Queries and positives; negatives they have are replaced.
         encode: Turns n texts into vectors of shape (n, d); they are normalised here.
         corpus: Texts to search; the positives where None.
         negatives_per_query: Largest number of negatives a pair gets.
-        rule: Which of the two rules.
-        margin: The rule's number: a share for ``"percentage"``, a cosine for ``"absolute"``.
+        rule: Which rule.
+        margin: The rule's number: a share for ``"percentage"``, a cosine for ``"absolute"`` and ``"ceiling"``.
         range_min: First rank looked at, from 0.
-        range_max: Rank after the last one looked at.
+        range_max: Rank after the last one looked at. Where None, all texts that pass the rule are ranked, so that a
+            query whose neighbours are all too near gets the nearest of those beyond.
         sampling: ``"top"`` takes the nearest, ``"random"`` draws from the candidates.
+        positive_within: Leave out a pair whose positive does not score above the text of this rank (from 1) among
+            those that are no known positives (KaLM-Embedding's ranking-consistency filter); keep all where None.
         relevant: Query id to ids of relevant texts of the corpus, to measure false negatives; excludes nothing.
+        classes: Texts with classes, to measure false negatives of pairs made from them: those of a class of the
+            query's text. It must hold every query and every text that is mined; excludes nothing.
         seed: Seed of the draw.
         progress: Whether to show a bar on standard error.
 
@@ -87,10 +101,14 @@ def mine_hard_negatives(
         The pairs with negatives (fewer or none where there were not enough), nearest first, and a report.
 
     Raises:
-        InputError: An argument is out of range, or labels are given without the ids they speak of.
+        InputError: An argument is out of range, labels are given without the ids they speak of, a text has no class,
+            or no pair is left.
         NonFiniteError: A vector is NaN or infinite.
     """
-    _check_arguments(pairs, corpus, negatives_per_query, rule, margin, range_min, range_max, sampling, relevant)
+    _check_arguments(
+        pairs, corpus, negatives_per_query, rule, margin, range_min, range_max, sampling, positive_within, relevant,
+        classes,
+    )  # fmt: skip
     documents = _Documents(pairs, corpus)
     instructions = pairs.instructions or [""] * len(pairs)
     queries, query_rows = _distinct([f"{i}{query}" for i, query in zip(instructions, pairs.queries, strict=True)])
@@ -99,50 +117,73 @@ def mine_hard_negatives(
     known = documents.known_positives(pairs)
     positive_vectors = _positive_vectors(encode, pairs, documents, document_vectors)
     positive_scores = np.einsum("nd,nd->n", query_vectors[query_rows], positive_vectors).astype(np.float64)
+    bounds = _bounds(positive_scores, rule, margin)
     generator = random_generator(seed, "hard negatives")
-    chosen: list[list[int]] = [[] for _ in range(len(pairs))]
+    chosen: list[list[int]] = []
+    kept: list[int] = []
     scores_chosen: list[float] = []
     too_near = 0
     with progress_bar("Mining hard negatives", len(pairs), unit="pairs", enabled=progress) as advance:
         for start in range(0, len(pairs), _QUERY_BLOCK):
             rows = range(start, min(start + _QUERY_BLOCK, len(pairs)))
-            places, scores = _nearest(
-                query_vectors[query_rows[rows.start : rows.stop]],
+            block = slice(rows.start, rows.stop)
+            found = _nearest(
+                query_vectors[query_rows[block]],
                 document_vectors,
                 [known[row] for row in rows],
-                range_max,
+                negatives_per_query if range_max is None else range_max,
+                below=bounds[block] if range_max is None else None,
+                positives=positive_scores[block] if positive_within is not None else None,
             )
-            for row, row_places, row_scores in zip(rows, places, scores, strict=True):
-                looked_at = np.arange(len(row_places)) >= range_min
+            for place, row in enumerate(rows):
+                if positive_within is not None and found.as_near[place] >= positive_within:
+                    continue
+                row_scores = found.scores[place]
+                looked_at = np.arange(len(row_scores)) >= range_min
                 looked_at &= np.isfinite(row_scores)
-                far = row_scores < _threshold(positive_scores[row], rule, margin)
-                too_near += int((looked_at & ~far).sum())
+                far = row_scores < bounds[row]
+                too_near += int((looked_at & ~far).sum()) + int(found.refused[place])
                 passing = np.flatnonzero(looked_at & far)
                 if sampling == "random" and len(passing) > negatives_per_query:
                     passing = np.sort(generator.choice(passing, negatives_per_query, replace=False))
                 passing = passing[:negatives_per_query]
-                chosen[row] = row_places[passing].tolist()
+                kept.append(row)
+                chosen.append(found.places[place][passing].tolist())
                 scores_chosen += row_scores[passing].tolist()
             advance(len(rows))
+    if not kept:
+        raise InputError(
+            f"no positive lies within the nearest {positive_within} texts of its query",
+            where="mining of hard negatives",
+            mend="raise positive_within, or mine with a better encoder",
+        )
+    mined = Pairs(pairs.table.take(kept))
+    rate: float | None = None
+    if relevant is not None:
+        rate = documents.share_relevant(mined, chosen, relevant)
+    elif classes is not None:
+        rate = _share_of_own_class(mined, [[documents.texts[place] for place in row] for row in chosen], classes)
     counts = np.array([len(row) for row in chosen])
     report = MiningReport(
         rows=len(pairs),
+        outranked=len(pairs) - len(kept),
         candidates=len(documents.texts),
         with_too_few=int((counts < negatives_per_query).sum()),
         with_none=int((counts == 0).sum()),
         too_near=too_near,
+        positives_not_above_zero=int((positive_scores <= 0).sum()),
         mean_positive_score=float(positive_scores.mean()),
         mean_negative_score=float(np.mean(scores_chosen)) if scores_chosen else None,
-        false_negative_rate=None if relevant is None else documents.share_relevant(pairs, chosen, relevant),
+        false_negative_rate=rate,
     )
     mined = Pairs.from_columns(
-        pairs.queries,
-        pairs.positives,
+        mined.queries,
+        mined.positives,
         negatives=[[documents.texts[place] for place in row] for row in chosen],
-        query_ids=pairs.query_ids,
-        positive_ids=pairs.positive_ids,
-        tasks=pairs.tasks,
-        instructions=pairs.instructions,
+        query_ids=mined.query_ids,
+        positive_ids=mined.positive_ids,
+        tasks=mined.tasks,
+        instructions=mined.instructions,
     )
     return mined, report
 
@@ -182,14 +223,14 @@ class _Documents:
 
     def share_relevant(
         self, pairs: Pairs, chosen: Sequence[Sequence[int]], relevant: Mapping[str, Collection[str]]
-    ) -> float:
-        """Return which share of the chosen texts is labelled relevant to its query."""
+    ) -> float | None:
+        """Return which share of the chosen texts is labelled relevant to its query; None where none was chosen."""
         total = wrong = 0
         for identifier, places in zip(pairs.query_ids or [], chosen, strict=True):
             wanted = set(relevant.get(identifier, ()))
             total += len(places)
             wrong += sum(bool(self._ids_of_place[place] & wanted) for place in places)
-        return wrong / total if total else 0.0
+        return wrong / total if total else None
 
     @staticmethod
     def _query_keys(pairs: Pairs) -> list[list[tuple[str, str]]]:
@@ -231,15 +272,36 @@ def _positive_vectors(encode: Encode, pairs: Pairs, documents: _Documents, docum
     return np.stack(found)[rows]
 
 
+@dataclass(frozen=True)
+class _Found:
+    """The nearest documents of a block of queries, best first, ties by place."""
+
+    places: NDArray[np.int64]
+    """Their places, shape (q, count)."""
+    scores: NDArray[np.float32]
+    """Their cosines, shape (q, count); -inf where there are no more."""
+    refused: NDArray[np.int64]
+    """Documents that were not below the bound, shape (q,)."""
+    as_near: NDArray[np.int64]
+    """Documents at least as near as the positive, shape (q,)."""
+
+
 def _nearest(
-    queries: Vectors, documents: Vectors, excluded: Sequence[Sequence[int]], count: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return places and scores of the nearest documents, best first, ties by place; -inf where there are no more.
+    queries: Vectors,
+    documents: Vectors,
+    excluded: Sequence[Sequence[int]],
+    count: int,
+    *,
+    below: NDArray[np.float64] | None,
+    positives: NDArray[np.float64] | None,
+) -> _Found:
+    """Rank the documents that are not excluded and, where bounds are given, are below them.
 
     Memory: one block of scores, never the whole matrix.
     """
     best_scores = np.full((len(queries), 0), -np.inf, dtype=np.float32)
     best_places = np.zeros((len(queries), 0), dtype=np.int64)
+    refused, as_near = np.zeros((2, len(queries)), dtype=np.int64)
     rows = np.repeat(np.arange(len(queries)), [len(places) for places in excluded])
     columns = np.array([place for places in excluded for place in places], dtype=np.int64)
     for start in range(0, len(documents), _DOCUMENT_BLOCK):
@@ -247,11 +309,17 @@ def _nearest(
         scores = queries @ block.T
         inside = (columns >= start) & (columns < start + len(block))
         scores[rows[inside], columns[inside] - start] = -np.inf
+        if positives is not None:
+            as_near += (scores >= positives[:, None]).sum(axis=1)
+        if below is not None:
+            near = scores >= below[:, None]
+            refused += near.sum(axis=1)
+            scores[near] = -np.inf
         places = np.broadcast_to(np.arange(start, start + len(block)), scores.shape)
         all_scores = np.concatenate([best_scores, scores], axis=1)
         all_places = np.concatenate([best_places, places], axis=1)
         best_scores, best_places = _top(all_scores, all_places, count)
-    return best_places, best_scores
+    return _Found(best_places, best_scores, refused, as_near)
 
 
 def _top(
@@ -269,9 +337,34 @@ def _top(
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(places, order, axis=1)
 
 
-def _threshold(positive: float, rule: str, margin: float) -> float:
-    # A share of a negative score would lie above it and let through what is nearer than the positive.
-    return positive - (1 - margin) * abs(positive) if rule == "percentage" else positive - margin
+def _bounds(positives: NDArray[np.float64], rule: Rule, margin: float) -> NDArray[np.float64]:
+    """Return what the score of each pair's negatives must lie below, shape (n,)."""
+    if rule == "percentage":
+        # A share of a negative score would lie above it and let through what is nearer than the positive.
+        return positives - (1 - margin) * np.abs(positives)
+    if rule == "absolute":
+        return positives - margin
+    return np.full(len(positives), margin if rule == "ceiling" else np.inf)
+
+
+def _share_of_own_class(pairs: Pairs, negatives: Sequence[Sequence[str]], classes: Labelled) -> float | None:
+    """Return which share of the negatives is of a class of its query's text; None where there are no negatives."""
+    classes_of: dict[str, set[str]] = defaultdict(set)
+    for text, label in zip(classes.texts, classes.labels, strict=True):
+        classes_of[text].add(label)
+    total = wrong = 0
+    for row, (query, texts) in enumerate(zip(pairs.queries, negatives, strict=True)):
+        for text in (query, *texts):
+            if text not in classes_of:
+                kind = "query" if text == query else "mined negative"
+                raise InputError(
+                    f"the {kind} of pair {row + 1} has no class",
+                    where="mining of hard negatives",
+                    mend="give classes with every text",
+                )
+        total += len(texts)
+        wrong += sum(bool(classes_of[text] & classes_of[query]) for text in texts)
+    return wrong / total if total else None
 
 
 def _check_arguments(
@@ -281,20 +374,33 @@ def _check_arguments(
     rule: str,
     margin: float,
     range_min: int,
-    range_max: int,
+    range_max: int | None,
     sampling: str,
+    positive_within: int | None,
     relevant: Mapping[str, Collection[str]] | None,
+    classes: Labelled | None,
 ) -> None:
     def refuse(wrong: bool, what: str, mend: str) -> None:
         if wrong:
             raise InputError(what, where="mining of hard negatives", mend=mend)
 
     refuse(negatives_per_query < 1, f"negatives_per_query is {negatives_per_query}", "it must be at least 1")
-    refuse(rule not in ("percentage", "absolute"), f"rule is {rule!r}", "it must be 'percentage' or 'absolute'")
+    rules = ("percentage", "absolute", "ceiling", "none")
+    refuse(rule not in rules, f"rule is {rule!r}", f"it must be one of {', '.join(rules)}")
     refuse(sampling not in ("top", "random"), f"sampling is {sampling!r}", "it must be 'top' or 'random'")
-    refuse(not 0 <= range_min < range_max, f"the range is {range_min} to {range_max}", "begin at 0 or more, then rise")
+    if range_max is None:
+        whole = range_min == 0 and sampling == "top"
+        refuse(not whole, "range_max is None", "that goes with range_min 0 and sampling 'top' alone")
+    else:
+        rises = 0 <= range_min < range_max
+        refuse(not rises, f"the range is {range_min} to {range_max}", "begin at 0 or more, then rise")
+    if positive_within is not None:
+        refuse(positive_within < 1, f"positive_within is {positive_within}", "it must be at least 1")
     refuse(rule == "percentage" and not 0 < margin <= 1, f"margin is {margin}", "a share lies above 0, up to 1")
     refuse(rule == "absolute" and not 0 <= margin <= 2, f"margin is {margin}", "a cosine margin lies from 0 to 2")
+    refuse(rule == "ceiling" and not -1 <= margin <= 1, f"margin is {margin}", "a cosine lies from -1 to 1")
+    both = relevant is not None and classes is not None
+    refuse(both, "both relevant and classes are given", "measure false negatives by one of them")
     if relevant is not None:
         refuse(pairs.query_ids is None, "labels are given, and the pairs have no query_id", "add the column")
         missing = corpus is None and pairs.positive_ids is None

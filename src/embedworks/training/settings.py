@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 from embedworks.foundation import InputError
 
+InBatchNegatives = Literal["masked", "all", "off"]
+"""Which texts of a batch's other pairs are negatives of a query."""
+
 RESUMABLE_CHANGES = frozenset({"resume", "checkpoint_every_steps", "keep_checkpoints"})
 """Settings that may differ between the runs before and after a resume, as no number depends on them."""
 
@@ -33,7 +36,7 @@ class TrainingSettings:
     """Largest wall time in minutes, set-up and checkpoints included, summed over resumed runs. The learning rate
     follows the time, so that it has decayed when the time is over. Such a run depends on the machine's speed."""
     batch_size: int = 32
-    """Pairs a step; each query sees the positives and hard negatives of all others as negatives."""
+    """Pairs a step."""
     learning_rate: float = 2e-5
     """Peak learning rate of AdamW, after the warm-up; then it falls linearly to zero."""
     warmup_share: float = 0.1
@@ -44,6 +47,10 @@ class TrainingSettings:
     """What cosine similarities are divided by."""
     symmetric: bool = False
     """Whether positives also look for their queries."""
+    in_batch_negatives: InBatchNegatives = "masked"
+    """Which texts of the batch's other pairs are negatives of a query: ``"masked"`` takes their positives and hard
+    negatives but for those known to mean what its own positive means; ``"all"`` takes them whatever they mean;
+    ``"off"`` takes none, so that a query sees its own hard negatives alone (NV-Embed's second stage)."""
     hard_negatives_per_query: int = 4
     """Largest number of a pair's negatives used, from the front of its list; 0 leaves them out."""
     max_tokens: int | None = 128
@@ -79,6 +86,11 @@ class TrainingSettings:
         for name in not_negative:
             self._refuse(name, "at least 0", lambda value: value >= 0)
         self._refuse("warmup_share", "from 0 to less than 1", lambda value: 0 <= value < 1)
+        self._refuse("in_batch_negatives", "masked, all or off", lambda value: value in ("masked", "all", "off"))
+        if self.in_batch_negatives == "off":
+            without = "in_batch_negatives='off' leaves no negatives but hard ones, and the mirror of symmetric has none"
+            self._refuse("hard_negatives_per_query", f"at least 1, as {without}", lambda value: value >= 1)
+            self._refuse("symmetric", f"False, as {without}", lambda value: not value)
         self._refuse("precision", "float32 or bfloat16", lambda value: value in ("float32", "bfloat16"))
 
     def _refuse(self, name: str, wanted: str, fits: Any) -> None:
