@@ -22,17 +22,22 @@ if TYPE_CHECKING:
     from embedworks.encoders.multi_layer import MultiLayerTrainablePooling
     from embedworks.encoders.pooling import stock_pooling
     from embedworks.encoders.text_encoder import TextEncoder
+    from embedworks.encoders.token_query_attention import NV_EMBED_SIZES
+    from embedworks.encoders.token_query_pooling import LatentAttentionPooling, SelfAttentionPooling
     from embedworks.encoders.trainable_pooler import LastLayerTrainablePooling
 
 __all__ = [
+    "NV_EMBED_SIZES",
     "OWN_MODULES",
     "PUBLISHED_SIZES",
     "LastLayerTrainablePooling",
+    "LatentAttentionPooling",
     "LatentQueryAttention",
     "LayerVectors",
     "LoraSettings",
     "MultiLayerTrainablePooling",
     "PoolingSettings",
+    "SelfAttentionPooling",
     "TextEncoder",
     "attention_direction",
     "build",
@@ -47,14 +52,17 @@ __all__ = [
 ]
 
 _HOMES = {
+    "NV_EMBED_SIZES": "token_query_attention",
     "OWN_MODULES": "loading",
     "PUBLISHED_SIZES": "latent_attention",
     "LastLayerTrainablePooling": "trainable_pooler",
+    "LatentAttentionPooling": "token_query_pooling",
     "LatentQueryAttention": "latent_attention",
     "LayerVectors": "layer_analysis",
     "LoraSettings": "lora",
     "MultiLayerTrainablePooling": "multi_layer",
     "PoolingSettings": "building",
+    "SelfAttentionPooling": "token_query_pooling",
     "TextEncoder": "text_encoder",
     "attention_direction": "direction",
     "build": "building",

@@ -13,6 +13,7 @@ from embedworks.encoders.model_card import needs_embedworks
 from embedworks.encoders.multi_layer import MultiLayerTrainablePooling
 from embedworks.encoders.pooling import stock_pooling
 from embedworks.encoders.text_encoder import TextEncoder
+from embedworks.encoders.token_query_pooling import LatentAttentionPooling, SelfAttentionPooling
 from embedworks.encoders.trainable_pooler import LastLayerTrainablePooling
 from embedworks.foundation import InputError, StorageError, staged_directory
 
@@ -88,6 +89,13 @@ def _stock_form(module: Any) -> list[Any]:
         raise InputError(
             f"{type(module).__name__} cannot be folded: its latents attend with a softmax and pass a gated "
             "feed-forward layer each before they are averaged, and no stock module computes either",
+            where="export",
+            mend="save the model and load it with embedworks.load",
+        )
+    if isinstance(module, LatentAttentionPooling | SelfAttentionPooling):
+        raise InputError(
+            f"{type(module).__name__} cannot be folded: its tokens attend with a softmax and pass a feed-forward layer "
+            "each before they are averaged, and no stock module computes either",
             where="export",
             mend="save the model and load it with embedworks.load",
         )
