@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from embedworks.encoders import (
+    Instructions,
     LatentAttentionPooling,
     PoolingSettings,
     SelfAttentionPooling,
@@ -177,10 +178,13 @@ def test_the_engine_gives_the_vectors_of_one_plain_pass(
 def test_a_fresh_process_loads_them_and_gives_the_same_vectors(
     tmp_path: Path, llama_directory: Path, texts: list[str]
 ) -> None:
-    for form in FORMS:
-        encoder = encoder_of(form, llama_directory)
+    encoders = {form: encoder_of(form, llama_directory) for form in FORMS}
+    encoders["instructed"] = build(
+        llama_directory, pooling="latent-attention", instructions=Instructions(query="find the bird")
+    )
+    for form, encoder in encoders.items():
         encoder.save(tmp_path / form)
-        np.save(tmp_path / f"{form}.npy", encoder.encode(texts, precision="float32"))
+        np.save(tmp_path / f"{form}.npy", encoder.encode_query(texts, precision="float32"))
     (tmp_path / "texts.json").write_text(json.dumps(texts))
     code = """
 import json, pathlib, sys
@@ -189,10 +193,10 @@ from embedworks.encoders import load
 folder = pathlib.Path(sys.argv[1])
 texts = json.loads((folder / "texts.json").read_text())
 for form in sys.argv[2:]:
-    vectors = load(folder / form).encode(texts, precision="float32")
+    vectors = load(folder / form).encode_query(texts, precision="float32")
     assert np.array_equal(vectors, np.load(folder / f"{form}.npy")), form
 """
-    subprocess.run([sys.executable, "-c", code, str(tmp_path), *FORMS], check=True)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path), *encoders], check=True)
     settings = load(tmp_path / "paper").model[1].get_config_dict()
     assert (settings["paper_form"], settings["latents"], settings["heads"]) == (True, 6, 4)
 

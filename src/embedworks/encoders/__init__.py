@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from embedworks.encoders.direction import attention_direction
     from embedworks.encoders.exporting import export
     from embedworks.encoders.from_scratch import decoder_config, train_tokenizer
+    from embedworks.encoders.instructed_transformer import InstructedTransformer
+    from embedworks.encoders.instruction_templates import TEMPLATES, Instructions, InstructionTemplate
     from embedworks.encoders.latent_attention import PUBLISHED_SIZES, LatentQueryAttention
     from embedworks.encoders.layer_analysis import LayerVectors, layer_embeddings
     from embedworks.encoders.loading import OWN_MODULES, load
@@ -30,6 +32,10 @@ __all__ = [
     "NV_EMBED_SIZES",
     "OWN_MODULES",
     "PUBLISHED_SIZES",
+    "TEMPLATES",
+    "InstructedTransformer",
+    "InstructionTemplate",
+    "Instructions",
     "LastLayerTrainablePooling",
     "LatentAttentionPooling",
     "LatentQueryAttention",
@@ -55,6 +61,10 @@ _HOMES = {
     "NV_EMBED_SIZES": "token_query_attention",
     "OWN_MODULES": "loading",
     "PUBLISHED_SIZES": "latent_attention",
+    "TEMPLATES": "instruction_templates",
+    "InstructedTransformer": "instructed_transformer",
+    "InstructionTemplate": "instruction_templates",
+    "Instructions": "instruction_templates",
     "LastLayerTrainablePooling": "trainable_pooler",
     "LatentAttentionPooling": "token_query_pooling",
     "LatentQueryAttention": "latent_attention",

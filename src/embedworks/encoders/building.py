@@ -18,6 +18,7 @@ from embedworks.encoders.backbone import (
     number_of_layers,
 )
 from embedworks.encoders.direction import attention_direction
+from embedworks.encoders.instruction_templates import Instructions
 from embedworks.encoders.latent_attention import PUBLISHED_SIZES
 from embedworks.encoders.lora import LoraSettings, add_lora
 from embedworks.encoders.multi_layer import LayerSummary, LayerWeightMode, MultiLayerTrainablePooling
@@ -79,6 +80,7 @@ def build(
     lora: LoraSettings | None = None,
     max_length: int | None = None,
     pooling_settings: PoolingSettings | None = None,
+    instructions: Instructions | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
     seed: int = 0,
 ) -> TextEncoder:
@@ -96,6 +98,8 @@ def build(
         lora: Train low-rank adapters instead of the backbone's own weights; pooling is trained in full.
         max_length: Longest text in tokens.
         pooling_settings: Sizes and modes of the trainable poolers.
+        instructions: What is put before queries and documents; saved with the model as its prompts. Unless they are
+            pooled, their tokens are left out of the pooling, in training and encoding.
         tokenizer: Tokenizer of a backbone made from a configuration.
         seed: Seed of every weight that is drawn here.
 
@@ -106,7 +110,14 @@ def build(
     """
     if pooling_settings is not None:
         _check_settings(pooling, pooling_settings)
-    transformer = load_backbone(backbone, attention=attention, max_length=max_length, tokenizer=tokenizer, seed=seed)
+    transformer = load_backbone(
+        backbone,
+        attention=attention,
+        max_length=max_length,
+        tokenizer=tokenizer,
+        seed=seed,
+        template=instructions.pattern if instructions is not None and not instructions.pooled else None,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         layers = _pooling_layers(pooling, transformer, pooling_settings or PoolingSettings())
@@ -116,7 +127,12 @@ def build(
     on_hub = isinstance(backbone, str) and not Path(backbone).expanduser().is_dir()
     base_model = (MINILM_HUB_NAME if backbone == PACKAGED_MINILM else str(backbone)) if on_hub else None
     name = f"{Path(str(backbone)).name if is_name else 'from-scratch'} {pooling}"
-    model = SentenceTransformer(modules=[transformer, *layers], similarity_fn_name="cosine")
+    model = SentenceTransformer(
+        modules=[transformer, *layers],
+        prompts=None if instructions is None else instructions.prompts(),
+        default_prompt_name=None if instructions is None else instructions.default_prompt_name,
+        similarity_fn_name="cosine",
+    )
     return TextEncoder(model, name=name, base_model=base_model)
 
 

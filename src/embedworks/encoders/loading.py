@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 OWN_MODULES: Final = {
+    "embedworks.encoders.instructed_transformer.InstructedTransformer": "InstructedTransformer",
     "embedworks.encoders.multi_layer.MultiLayerTrainablePooling": "MultiLayerTrainablePooling",
     "embedworks.encoders.token_query_pooling.LatentAttentionPooling": "LatentAttentionPooling",
     "embedworks.encoders.token_query_pooling.SelfAttentionPooling": "SelfAttentionPooling",

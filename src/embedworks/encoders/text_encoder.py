@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from embedworks.encoders.engine import EncodeReport, Overflow, Precision
+
+
+class EncodeOptions(TypedDict, total=False):
+    """Options of :meth:`TextEncoder.encode` that its forms for queries and documents pass on."""
+
+    precision: Precision
+    overflow: Overflow
+    batch_tokens: int | None
 
 
 class TextEncoder:
@@ -99,6 +107,23 @@ class TextEncoder:
             progress=progress,
         )
         return vectors
+
+    def encode_query(
+        self, items: Iterable[str], *, progress: bool = False, **options: Unpack[EncodeOptions]
+    ) -> NDArray[np.float32]:
+        """Encode queries: :meth:`encode` with the model's prompt ``"query"`` before each, if it has one."""
+        return self.encode(items, prompt=_prompt_of(self.model, "query"), progress=progress, **options)
+
+    def encode_document(
+        self, items: Iterable[str], *, progress: bool = False, **options: Unpack[EncodeOptions]
+    ) -> NDArray[np.float32]:
+        """Encode documents: :meth:`encode` with the model's prompt ``"document"`` before each, if it has one.
+
+        Models of others may call it ``"passage"`` or ``"corpus"``.
+        """
+        return self.encode(
+            items, prompt=_prompt_of(self.model, "document", "passage", "corpus"), progress=progress, **options
+        )
 
     def encode_to(
         self,
@@ -191,6 +216,11 @@ class TextEncoder:
         )
         (directory / "README.md").write_text(card, encoding="utf-8")
         check_model_directory(directory)
+
+
+def _prompt_of(model: SentenceTransformer, *names: str) -> str:
+    """Return the first prompt there is under these names; an empty one keeps the default prompt away, as elsewhere."""
+    return next((prompt for name in names if (prompt := model.prompts.get(name))), "")
 
 
 def _declare_requirements(model: SentenceTransformer, directory: Path) -> None:
