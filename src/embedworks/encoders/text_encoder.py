@@ -28,6 +28,7 @@ class EncodeOptions(TypedDict, total=False):
 
     precision: Precision
     overflow: Overflow
+    dimension: int | None
     batch_tokens: int | None
 
 
@@ -75,6 +76,7 @@ class TextEncoder:
         prompt: str | None = None,
         precision: Precision = "auto",
         overflow: Overflow = "truncate",
+        dimension: int | None = None,
         batch_tokens: int | None = None,
         progress: bool = False,
     ) -> NDArray[np.float32]:
@@ -85,6 +87,8 @@ class TextEncoder:
             prompt: Put before every text; by default the model's own default prompt, if it has one.
             precision: ``"auto"`` computes in bfloat16 where the processor has it and a sample agrees with float32.
             overflow: What happens to texts longer than the model takes: cut and counted, split and averaged, refused.
+            dimension: Give the first this many components only, scaled to length 1 again (for models trained so that
+                those say most, as by Matryoshka losses); by default whole vectors.
             batch_tokens: Padded tokens a batch; by default the engine's choice.
             progress: Whether to show a progress bar.
 
@@ -92,7 +96,8 @@ class TextEncoder:
             Shape (len(items), dimension), float32, in the order of the items.
 
         Raises:
-            InputError: An item is no text, or is too long under ``overflow="error"``.
+            InputError: An item is no text, or is too long under ``overflow="error"``, or the vectors have fewer
+                components than ``dimension``.
             NonFiniteError: A vector is NaN or infinite.
         """
         from embedworks.encoders.engine import encode_texts
@@ -103,6 +108,7 @@ class TextEncoder:
             prompt=prompt,
             precision=precision,
             overflow=overflow,
+            dimension=dimension,
             batch_tokens=batch_tokens,
             progress=progress,
         )
@@ -133,6 +139,7 @@ class TextEncoder:
         prompt: str | None = None,
         precision: Precision = "auto",
         overflow: Overflow = "truncate",
+        dimension: int | None = None,
         batch_tokens: int | None = None,
         progress: bool = False,
         overwrite: bool = False,
@@ -145,6 +152,7 @@ class TextEncoder:
             prompt: As in :meth:`encode`.
             precision: As in :meth:`encode`.
             overflow: As in :meth:`encode`.
+            dimension: As in :meth:`encode`.
             batch_tokens: As in :meth:`encode`.
             progress: As in :meth:`encode`.
             overwrite: Whether a finished file, or a begun one of another run, may be replaced.
@@ -164,6 +172,7 @@ class TextEncoder:
             prompt=prompt,
             precision=precision,
             overflow=overflow,
+            dimension=dimension,
             batch_tokens=batch_tokens,
             progress=progress,
             overwrite=overwrite,
