@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from embedworks.encoders.direction import attention_direction
     from embedworks.encoders.exporting import export
     from embedworks.encoders.from_scratch import decoder_config, train_tokenizer
+    from embedworks.encoders.instructed_transformer import InstructedTransformer
+    from embedworks.encoders.instruction_templates import TEMPLATES, Instructions, InstructionTemplate
     from embedworks.encoders.latent_attention import PUBLISHED_SIZES, LatentQueryAttention
     from embedworks.encoders.layer_analysis import LayerVectors, layer_embeddings
     from embedworks.encoders.loading import OWN_MODULES, load
@@ -22,17 +24,26 @@ if TYPE_CHECKING:
     from embedworks.encoders.multi_layer import MultiLayerTrainablePooling
     from embedworks.encoders.pooling import stock_pooling
     from embedworks.encoders.text_encoder import TextEncoder
+    from embedworks.encoders.token_query_attention import NV_EMBED_SIZES
+    from embedworks.encoders.token_query_pooling import LatentAttentionPooling, SelfAttentionPooling
     from embedworks.encoders.trainable_pooler import LastLayerTrainablePooling
 
 __all__ = [
+    "NV_EMBED_SIZES",
     "OWN_MODULES",
     "PUBLISHED_SIZES",
+    "TEMPLATES",
+    "InstructedTransformer",
+    "InstructionTemplate",
+    "Instructions",
     "LastLayerTrainablePooling",
+    "LatentAttentionPooling",
     "LatentQueryAttention",
     "LayerVectors",
     "LoraSettings",
     "MultiLayerTrainablePooling",
     "PoolingSettings",
+    "SelfAttentionPooling",
     "TextEncoder",
     "attention_direction",
     "build",
@@ -47,14 +58,21 @@ __all__ = [
 ]
 
 _HOMES = {
+    "NV_EMBED_SIZES": "token_query_attention",
     "OWN_MODULES": "loading",
     "PUBLISHED_SIZES": "latent_attention",
+    "TEMPLATES": "instruction_templates",
+    "InstructedTransformer": "instructed_transformer",
+    "InstructionTemplate": "instruction_templates",
+    "Instructions": "instruction_templates",
     "LastLayerTrainablePooling": "trainable_pooler",
+    "LatentAttentionPooling": "token_query_pooling",
     "LatentQueryAttention": "latent_attention",
     "LayerVectors": "layer_analysis",
     "LoraSettings": "lora",
     "MultiLayerTrainablePooling": "multi_layer",
     "PoolingSettings": "building",
+    "SelfAttentionPooling": "token_query_pooling",
     "TextEncoder": "text_encoder",
     "attention_direction": "direction",
     "build": "building",

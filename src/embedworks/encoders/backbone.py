@@ -16,6 +16,7 @@ from sentence_transformers.base.modules import Transformer
 from embedworks.encoders.direction import AttentionDirection, attention_direction
 from embedworks.encoders.directory_checks import check_model_directory, module_entries
 from embedworks.encoders.hub import locate_model
+from embedworks.encoders.instructed_transformer import InstructedTransformer
 from embedworks.encoders.library_bars import without_library_bars
 from embedworks.foundation import InputError, StorageError
 
@@ -31,6 +32,7 @@ _STOCK_TRANSFORMERS = (
     "sentence_transformers.models.transformer.Transformer",
     "sentence_transformers.base.modules.transformer.Transformer",
 )
+_INSTRUCTED = "embedworks.encoders.instructed_transformer.InstructedTransformer"
 
 
 def packaged_minilm() -> Path:
@@ -55,6 +57,7 @@ def load_backbone(
     max_length: int | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
     seed: int = 0,
+    template: str | None = None,
 ) -> Transformer:
     """Load or make the transformer of an encoder, in float32.
 
@@ -66,6 +69,8 @@ def load_backbone(
         max_length: Longest text in tokens, special tokens included; by default what the model was saved with.
         tokenizer: The tokenizer of a model made from a configuration; others bring their own.
         seed: Seed of the weights of a freshly initialised model.
+        template: Pattern of instructions that are to be left out of the pooling; by default none, unless the source is
+            a saved model that leaves them out.
 
     Returns:
         The first module of a sentence-transformers model.
@@ -79,15 +84,19 @@ def load_backbone(
         raise InputError(f"attention {attention!r} is not known", mend="choose 'as-is', 'causal' or 'bidirectional'")
     with without_library_bars(), _source_directory(source, tokenizer, seed) as (directory, allow_links):
         check_model_directory(directory, links_within=directory.parent.parent if allow_links else None)
-        subfolder = _transformer_subfolder(directory)
+        subfolder, module_class = _transformer_place(directory)
+        if template is not None:
+            module_class = InstructedTransformer
         with _with_attention(directory, subfolder, attention) as (root, folder):
             try:
-                transformer: Transformer = Transformer.load(
+                transformer: Transformer = module_class.load(
                     str(root),
                     subfolder=folder,
                     local_files_only=not (directory / subfolder / "adapter_config.json").is_file(),
                     model_kwargs={"dtype": torch.float32, "use_safetensors": True},
                 )
+            except InputError:
+                raise
             except Exception as error:  # whatever a damaged file makes a library raise, a person gets one line
                 reason = (str(error).strip().splitlines() or [""])[0]
                 raise StorageError(
@@ -95,6 +104,9 @@ def load_backbone(
                     where=str(source if isinstance(source, str | Path) else "configuration"),
                     mend="check that config.json, the safetensors weights and the tokenizer belong together",
                 ) from error
+    if template is not None and isinstance(transformer, InstructedTransformer):
+        transformer.template = template
+        transformer.check()
     if attention != "as-is":
         _require_direction(transformer, attention)
     set_max_length(transformer, max_length)
@@ -179,17 +191,19 @@ def _with_attention(directory: Path, subfolder: str, attention: Attention) -> It
         yield root, ""
 
 
-def _transformer_subfolder(directory: Path) -> str:
+def _transformer_place(directory: Path) -> tuple[str, type[Transformer]]:
     entries = module_entries(directory)
     if entries is None:
-        return ""
+        return "", Transformer
+    if entries[0].class_name == _INSTRUCTED:
+        return entries[0].path, InstructedTransformer
     if entries[0].class_name not in _STOCK_TRANSFORMERS:
         raise InputError(
             f"its first module is {entries[0].class_name}, not a transformer",
             where=str(directory),
             mend="use embedworks.load for a finished model, or name a directory with a transformer",
         )
-    return entries[0].path
+    return entries[0].path, Transformer
 
 
 def _require_direction(transformer: Transformer, wanted: AttentionDirection) -> None:

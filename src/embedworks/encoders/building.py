@@ -18,18 +18,22 @@ from embedworks.encoders.backbone import (
     number_of_layers,
 )
 from embedworks.encoders.direction import attention_direction
+from embedworks.encoders.instruction_templates import Instructions
 from embedworks.encoders.latent_attention import PUBLISHED_SIZES
 from embedworks.encoders.lora import LoraSettings, add_lora
 from embedworks.encoders.multi_layer import LayerSummary, LayerWeightMode, MultiLayerTrainablePooling
 from embedworks.encoders.pooling import StockPoolingName, stock_pooling
 from embedworks.encoders.text_encoder import TextEncoder
+from embedworks.encoders.token_query_attention import NV_EMBED_SIZES
+from embedworks.encoders.token_query_pooling import LatentAttentionPooling, SelfAttentionPooling
 from embedworks.encoders.trainable_pooler import LastLayerScope, LastLayerTrainablePooling
 from embedworks.foundation import InputError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-PoolingName = Literal[StockPoolingName, "last-layer-trainable", "multi-layer-trainable"]
+TrainablePoolingName = Literal["last-layer-trainable", "multi-layer-trainable", "latent-attention", "self-attention"]
+PoolingName = Literal[StockPoolingName, TrainablePoolingName]
 
 
 @dataclass(frozen=True)
@@ -37,13 +41,15 @@ class PoolingSettings:
     """Settings of the trainable poolers; None stands for the size that fits the backbone's width d.
 
     Args:
-        latents: Number r of learned latents; min(768, d).
+        latents: Number r of learned latents; min(768, d), for latent-attention d, but from 64 to 512; self-attention
+            has none.
         heads: Attention heads; 8.
         head_dimension: Width of one head; d / heads.
         feed_forward_multiple: Inner width of the feed-forward layer, in units of d.
         zero_init_output: Start exactly at the mean of the rows (not in the paper, meant for small data).
         layer_weight_mode: How layer weights enter, multi-layer only: add (published), mul, scalar, mean.
         last_layer_scope: Which tokens the last-layer pooler reads: all, or eos as in the released code.
+        paper_form: Latent attention only: as NV-Embed's paper prints it, instead of as it was released.
     """
 
     latents: int | None = None
@@ -53,11 +59,17 @@ class PoolingSettings:
     zero_init_output: bool = False
     layer_weight_mode: LayerWeightMode = "add"
     last_layer_scope: LastLayerScope = "all"
+    paper_form: bool = False
 
     @classmethod
     def published(cls) -> PoolingSettings:
-        """Return the published sizes (for d = 4096)."""
+        """Return the sizes published with last-layer and multi-layer pooling (for d = 4096)."""
         return cls(**PUBLISHED_SIZES)
+
+    @classmethod
+    def nv_embed(cls) -> PoolingSettings:
+        """Return the sizes NV-Embed's latent attention was released with (for d = 4096)."""
+        return cls(**NV_EMBED_SIZES)
 
 
 def build(
@@ -68,6 +80,7 @@ def build(
     lora: LoraSettings | None = None,
     max_length: int | None = None,
     pooling_settings: PoolingSettings | None = None,
+    instructions: Instructions | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
     seed: int = 0,
 ) -> TextEncoder:
@@ -85,6 +98,8 @@ def build(
         lora: Train low-rank adapters instead of the backbone's own weights; pooling is trained in full.
         max_length: Longest text in tokens.
         pooling_settings: Sizes and modes of the trainable poolers.
+        instructions: What is put before queries and documents; saved with the model as its prompts. Unless they are
+            pooled, their tokens are left out of the pooling, in training and encoding.
         tokenizer: Tokenizer of a backbone made from a configuration.
         seed: Seed of every weight that is drawn here.
 
@@ -93,9 +108,16 @@ def build(
         StorageError: The backbone's directory is unsafe or damaged.
         MissingExtraError: ``lora`` is given and peft is not installed.
     """
-    if pooling_settings is not None and pooling not in ("last-layer-trainable", "multi-layer-trainable"):
-        raise InputError(f"pooling {pooling!r} has no settings", mend="leave pooling_settings out")
-    transformer = load_backbone(backbone, attention=attention, max_length=max_length, tokenizer=tokenizer, seed=seed)
+    if pooling_settings is not None:
+        _check_settings(pooling, pooling_settings)
+    transformer = load_backbone(
+        backbone,
+        attention=attention,
+        max_length=max_length,
+        tokenizer=tokenizer,
+        seed=seed,
+        template=instructions.pattern if instructions is not None and not instructions.pooled else None,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         layers = _pooling_layers(pooling, transformer, pooling_settings or PoolingSettings())
@@ -105,8 +127,22 @@ def build(
     on_hub = isinstance(backbone, str) and not Path(backbone).expanduser().is_dir()
     base_model = (MINILM_HUB_NAME if backbone == PACKAGED_MINILM else str(backbone)) if on_hub else None
     name = f"{Path(str(backbone)).name if is_name else 'from-scratch'} {pooling}"
-    model = SentenceTransformer(modules=[transformer, *layers], similarity_fn_name="cosine")
+    model = SentenceTransformer(
+        modules=[transformer, *layers],
+        prompts=None if instructions is None else instructions.prompts(),
+        default_prompt_name=None if instructions is None else instructions.default_prompt_name,
+        similarity_fn_name="cosine",
+    )
     return TextEncoder(model, name=name, base_model=base_model)
+
+
+def _check_settings(name: PoolingName, settings: PoolingSettings) -> None:
+    if name not in get_args(TrainablePoolingName):
+        raise InputError(f"pooling {name!r} has no settings", mend="leave pooling_settings out")
+    if settings.paper_form and name != "latent-attention":
+        raise InputError(f"pooling {name!r} has no paper_form", mend="leave it out, or use pooling='latent-attention'")
+    if settings.latents is not None and name == "self-attention":
+        raise InputError("pooling 'self-attention' has no latents", mend="leave the number of latents out")
 
 
 def _pooling_layers(name: PoolingName, transformer: Transformer, settings: PoolingSettings) -> list[Module]:
@@ -140,5 +176,27 @@ def _pooling_layers(name: PoolingName, transformer: Transformer, settings: Pooli
                 layer_weight_mode=settings.layer_weight_mode,
             )
         ]
-    known = ", ".join((*get_args(StockPoolingName), "last-layer-trainable", "multi-layer-trainable"))
+    if name == "latent-attention":
+        return [
+            LatentAttentionPooling(
+                dimension,
+                latents=settings.latents,
+                heads=settings.heads,
+                head_dimension=settings.head_dimension,
+                feed_forward_multiple=settings.feed_forward_multiple,
+                zero_init_output=settings.zero_init_output,
+                paper_form=settings.paper_form,
+            )
+        ]
+    if name == "self-attention":
+        return [
+            SelfAttentionPooling(
+                dimension,
+                heads=settings.heads,
+                head_dimension=settings.head_dimension,
+                feed_forward_multiple=settings.feed_forward_multiple,
+                zero_init_output=settings.zero_init_output,
+            )
+        ]
+    known = ", ".join((*get_args(StockPoolingName), *get_args(TrainablePoolingName)))
     raise InputError(f"pooling {name!r} is not known", mend=f"choose one of {known}")

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 OWN_MODULES: Final = {
+    "embedworks.encoders.instructed_transformer.InstructedTransformer": "InstructedTransformer",
     "embedworks.encoders.multi_layer.MultiLayerTrainablePooling": "MultiLayerTrainablePooling",
+    "embedworks.encoders.token_query_pooling.LatentAttentionPooling": "LatentAttentionPooling",
+    "embedworks.encoders.token_query_pooling.SelfAttentionPooling": "SelfAttentionPooling",
     "embedworks.encoders.trainable_pooler.LastLayerTrainablePooling": "LastLayerTrainablePooling",
 }
 """Class names in ``modules.json`` that load without a flag, beside sentence-transformers' own, and their export."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from embedworks.encoders.engine import EncodeReport, Overflow, Precision
+
+
+class EncodeOptions(TypedDict, total=False):
+    """Options of :meth:`TextEncoder.encode` that its forms for queries and documents pass on."""
+
+    precision: Precision
+    overflow: Overflow
+    dimension: int | None
+    batch_tokens: int | None
 
 
 class TextEncoder:
@@ -67,6 +76,7 @@ class TextEncoder:
         prompt: str | None = None,
         precision: Precision = "auto",
         overflow: Overflow = "truncate",
+        dimension: int | None = None,
         batch_tokens: int | None = None,
         progress: bool = False,
     ) -> NDArray[np.float32]:
@@ -77,6 +87,8 @@ class TextEncoder:
             prompt: Put before every text; by default the model's own default prompt, if it has one.
             precision: ``"auto"`` computes in bfloat16 where the processor has it and a sample agrees with float32.
             overflow: What happens to texts longer than the model takes: cut and counted, split and averaged, refused.
+            dimension: Give the first this many components only, scaled to length 1 again (for models trained so that
+                those say most, as by Matryoshka losses); by default whole vectors.
             batch_tokens: Padded tokens a batch; by default the engine's choice.
             progress: Whether to show a progress bar.
 
@@ -84,7 +96,8 @@ class TextEncoder:
             Shape (len(items), dimension), float32, in the order of the items.
 
         Raises:
-            InputError: An item is no text, or is too long under ``overflow="error"``.
+            InputError: An item is no text, or is too long under ``overflow="error"``, or the vectors have fewer
+                components than ``dimension``.
             NonFiniteError: A vector is NaN or infinite.
         """
         from embedworks.encoders.engine import encode_texts
@@ -95,10 +108,28 @@ class TextEncoder:
             prompt=prompt,
             precision=precision,
             overflow=overflow,
+            dimension=dimension,
             batch_tokens=batch_tokens,
             progress=progress,
         )
         return vectors
+
+    def encode_query(
+        self, items: Iterable[str], *, progress: bool = False, **options: Unpack[EncodeOptions]
+    ) -> NDArray[np.float32]:
+        """Encode queries: :meth:`encode` with the model's prompt ``"query"`` before each, if it has one."""
+        return self.encode(items, prompt=_prompt_of(self.model, "query"), progress=progress, **options)
+
+    def encode_document(
+        self, items: Iterable[str], *, progress: bool = False, **options: Unpack[EncodeOptions]
+    ) -> NDArray[np.float32]:
+        """Encode documents: :meth:`encode` with the model's prompt ``"document"`` before each, if it has one.
+
+        Models of others may call it ``"passage"`` or ``"corpus"``.
+        """
+        return self.encode(
+            items, prompt=_prompt_of(self.model, "document", "passage", "corpus"), progress=progress, **options
+        )
 
     def encode_to(
         self,
@@ -108,6 +139,7 @@ class TextEncoder:
         prompt: str | None = None,
         precision: Precision = "auto",
         overflow: Overflow = "truncate",
+        dimension: int | None = None,
         batch_tokens: int | None = None,
         progress: bool = False,
         overwrite: bool = False,
@@ -120,6 +152,7 @@ class TextEncoder:
             prompt: As in :meth:`encode`.
             precision: As in :meth:`encode`.
             overflow: As in :meth:`encode`.
+            dimension: As in :meth:`encode`.
             batch_tokens: As in :meth:`encode`.
             progress: As in :meth:`encode`.
             overwrite: Whether a finished file, or a begun one of another run, may be replaced.
@@ -139,6 +172,7 @@ class TextEncoder:
             prompt=prompt,
             precision=precision,
             overflow=overflow,
+            dimension=dimension,
             batch_tokens=batch_tokens,
             progress=progress,
             overwrite=overwrite,
@@ -191,6 +225,11 @@ class TextEncoder:
         )
         (directory / "README.md").write_text(card, encoding="utf-8")
         check_model_directory(directory)
+
+
+def _prompt_of(model: SentenceTransformer, *names: str) -> str:
+    """Return the first prompt there is under these names; an empty one keeps the default prompt away, as elsewhere."""
+    return next((prompt for name in names if (prompt := model.prompts.get(name))), "")
 
 
 def _declare_requirements(model: SentenceTransformer, directory: Path) -> None:

@@ -67,3 +67,18 @@ def masked_mean(rows: Tensor, mask: Tensor) -> Tensor:
     real = torch.where(mask[:, :, None], rows, torch.zeros_like(rows))
     total = real.sum(dim=1, dtype=wide)
     return (total / mask.sum(dim=1, keepdim=True).clamp(min=1)).to(rows.dtype)
+
+
+def readable_tokens(features: Mapping[str, Any], pooled: Tensor) -> Tensor:
+    """Return the mask of the tokens that others may attend to: the pooled ones and, where it was left out, the prompt.
+
+    Args:
+        features: The feature dictionary of sentence-transformers; ``real_tokens`` is there where an instruction is left
+            out of the pooling.
+        pooled: True at the tokens that are pooled, shape (b, t).
+
+    Returns:
+        Boolean, shape (b, t).
+    """
+    real = features.get("real_tokens")
+    return pooled if real is None else real.bool()

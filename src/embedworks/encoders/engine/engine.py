@@ -44,6 +44,7 @@ def encode_texts(
     prompt: str | None = None,
     precision: Precision = "auto",
     overflow: Overflow = "truncate",
+    dimension: int | None = None,
     batch_tokens: int | None = None,
     window: int = DEFAULT_WINDOW,
     progress: bool = False,
@@ -62,6 +63,8 @@ def encode_texts(
             are not few, and a sample of them agrees with float32.
         overflow: Texts longer than the model reads are cut and counted (``"truncate"``), split into overlapping chunks
             whose vectors are averaged by length (``"chunk"``), or refused (``"error"``).
+        dimension: Give the first this many components only, scaled to length 1 again; by default all that the model
+            gives, as it gives them.
         batch_tokens: Padded tokens a batch; by default what suits the device.
         window: Texts tokenised and sorted together.
         progress: Whether to show a progress bar; only where the number of texts is known.
@@ -78,16 +81,17 @@ def encode_texts(
     if count is not None:
         digest_of_all(texts)
     _check_output(output, count)
+    _check_dimension(model, dimension)
     destination = ArrayDestination(count, output)
     started = time.perf_counter()
     budget = batch_tokens or default_batch_tokens(model.device)
     prompt = _resolved_prompt(model, prompt)
     tokenizer = text_tokenizer(model, prompt=prompt, overflow=overflow, batch_tokens=budget)
     with _computing(model) as workers, _bar(count, enabled=progress) as advance:
-        run = Run(model, destination, workers=workers, requested=precision)
+        run = Run(model, destination, workers=workers, requested=precision, dimension=dimension)
         for prepared in prepared_windows(texts, tokenizer, size=window, finished={}):
             run.compute(prepared, advance)
-    vectors = destination.result(run.dimension or _dimension(model))
+    vectors = destination.result(run.dimension or dimension or _dimension(model))
     return vectors, _report(run.totals, run.choice or NOTHING_TO_ENCODE, budget=budget, resumed=0, started=started)
 
 
@@ -99,6 +103,7 @@ def encode_to_file(
     prompt: str | None = None,
     precision: Precision = "auto",
     overflow: Overflow = "truncate",
+    dimension: int | None = None,
     batch_tokens: int | None = None,
     window: int = DEFAULT_WINDOW,
     progress: bool = False,
@@ -119,6 +124,7 @@ def encode_to_file(
         prompt: As in :func:`encode_texts`.
         precision: As in :func:`encode_texts`.
         overflow: As in :func:`encode_texts`.
+        dimension: As in :func:`encode_texts`.
         batch_tokens: As in :func:`encode_texts`.
         window: As in :func:`encode_texts`; a kill loses the work of one window at most.
         progress: As in :func:`encode_texts`.
@@ -134,6 +140,7 @@ def encode_to_file(
         NonFiniteError: A vector is NaN or infinite; the file does not appear.
     """
     count = _checked_count(texts, window=window, batch_tokens=batch_tokens)
+    _check_dimension(model, dimension)
     path = Path(path)
     if not path.parent.is_dir():
         raise InputError("the directory does not exist", where=str(path.parent), mend="make it first")
@@ -148,6 +155,7 @@ def encode_to_file(
         "overflow": overflow,
         "batch_tokens": batch_tokens,
         "window": window,
+        **({} if dimension is None else {"dimension": dimension}),
     }
     destination = FileDestination(path, files=files)
     try:
@@ -155,20 +163,28 @@ def encode_to_file(
         budget = journal.header.batch_tokens if journal else batch_tokens or default_batch_tokens(model.device)
         tokenizer = text_tokenizer(model, prompt=prompt, overflow=overflow, batch_tokens=budget)
 
-        def begin(dimension: int, settled: Settled) -> None:
+        def begin(width: int, settled: Settled) -> None:
             settled = Settled(settled.precision, settled.reason, settled.minimum_cosine)  # without the means to compute
-            header = JournalHeader(identity, dimension=dimension, batch_tokens=budget, settled=settled)
+            header = JournalHeader(identity, dimension=width, batch_tokens=budget, settled=settled)
             destination.begin(header, count=count)
 
         finished = {record.stop: record.inputs for record in journal.windows} if journal else {}
         resumed = journal.rows if journal else 0
         with _computing(model) as workers, _bar(count, enabled=progress) as advance:
-            run = Run(model, destination, workers=workers, requested=precision, journal=journal, begin=begin)
+            run = Run(
+                model,
+                destination,
+                workers=workers,
+                requested=precision,
+                dimension=dimension,
+                journal=journal,
+                begin=begin,
+            )
             advance(resumed)
             for prepared in prepared_windows(texts, tokenizer, size=window, finished=finished):
                 run.compute(prepared, advance)
         if destination.journal is None:
-            begin(_dimension(model), NOTHING_TO_ENCODE)
+            begin(dimension or _dimension(model), NOTHING_TO_ENCODE)
         assert destination.journal is not None
         settled = destination.journal.header.settled
         destination.finish()
@@ -215,6 +231,18 @@ def _check_output(output: NDArray[np.float32] | None, count: int | None) -> None
         raise InputError("is no writable float32 array of two dimensions", where="output")
     if count is not None and len(output) != count:
         raise InputError(f"has {len(output)} rows for {count} texts", where="output")
+
+
+def _check_dimension(model: SentenceTransformer, dimension: Any) -> None:
+    if dimension is None:
+        return
+    whole = _dimension(model)
+    if isinstance(dimension, bool) or not isinstance(dimension, int) or not 1 <= dimension <= whole:
+        raise InputError(
+            f"{dimension!r} is no number of components of vectors that have {whole}",
+            where="dimension",
+            mend=f"give a whole number from 1 to {whole}",
+        )
 
 
 def _resolved_prompt(model: SentenceTransformer, prompt: str | None) -> str | None:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers.base.modules import Normalize
 from torch import Tensor
+from torch.nn import functional as F
 
 from embedworks.encoders.engine.choice import Choice, choose, chosen_before
 from embedworks.encoders.engine.destination import ArrayDestination, FileDestination, rows_digest
@@ -60,6 +61,8 @@ class Run:
         destination: Where vectors go.
         workers: What computes the batches.
         requested: The precision asked for.
+        dimension: How many components to keep and scale to length 1 again; None leaves the vectors as the model has
+            them.
         journal: Of the earlier run that this one goes on with.
         begin: Called with dimension and choice before the first row is written.
     """
@@ -71,6 +74,7 @@ class Run:
         *,
         workers: ForwardWorkers,
         requested: Precision,
+        dimension: int | None = None,
         journal: Journal | None = None,
         begin: Callable[[int, Settled], None] | None = None,
     ) -> None:
@@ -81,6 +85,7 @@ class Run:
         self._destination = destination
         self._workers = workers
         self._requested = requested
+        self._kept = dimension
         self._journal = journal
         self._begin = begin
         last = list(model.children())[-1]
@@ -127,26 +132,25 @@ class Run:
         rows = window.fresh_rows - window.start
         place: NDArray[np.float32] | None = None
         pieces: NDArray[np.float32] | None = None
-        width: int | None = self._model.truncate_dim
         batches = 0
         for batch, vectors in self._workers.compute(choice.forward, tokens.batches()):
             self._check_finite(vectors, batch, window, tokens, choice)
             started = time.perf_counter()
             if place is None:
                 place = self._first_place(window, vectors, choice)
-                width = place.shape[1]
                 if chunked:
                     pieces = np.empty((len(tokens.owner), vectors.shape[1]), dtype=np.float32)
             if pieces is not None:
                 pieces[batch.pieces] = vectors.cpu().numpy()
             else:
-                place[rows[batch.pieces]] = vectors[:, :width].cpu().numpy()
+                place[rows[batch.pieces]] = self._cut(vectors, place.shape[1]).cpu().numpy()
             batches += 1
             self.totals.assembly_seconds += time.perf_counter() - started
             advance(0 if chunked else len(batch.pieces))
         assert place is not None
         if pieces is not None:
-            place[rows] = _joined(pieces, tokens, normalise=self._normalises)[:, :width]
+            joined = torch.from_numpy(_joined(pieces, tokens, normalise=self._normalises))
+            place[rows] = self._cut(joined, place.shape[1]).numpy()
             advance(len(rows))
         return place, batches
 
@@ -161,10 +165,14 @@ class Run:
     def _first_place(self, window: TextWindow, vectors: Tensor, choice: Choice) -> NDArray[np.float32]:
         if self.dimension is None:
             whole = int(vectors.shape[1])
-            self.dimension = min(whole, self._model.truncate_dim or whole)
+            self.dimension = self._kept or min(whole, self._model.truncate_dim or whole)
             if self._begin is not None:
                 self._begin(self.dimension, choice)
         return self._destination.window(window.start, window.stop, self.dimension)
+
+    def _cut(self, vectors: Tensor, width: int) -> Tensor:
+        first = vectors[:, :width]
+        return first if self._kept is None else F.normalize(first, dim=-1)
 
     def _copy(self, window: TextWindow, place: NDArray[np.float32]) -> None:
         targets, sources = window.copies[:, 0] - window.start, window.copies[:, 1]

@@ -22,6 +22,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling, StaticEm
 
 from embedworks.encoders.engine.batching import default_pass_cost, padded_tokens, token_batches
 from embedworks.encoders.engine.report import Overflow
+from embedworks.encoders.instructed_transformer import InstructedTransformer, instruction_tokens
 from embedworks.foundation import InputError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _ROWS_A_BATCH: Final = 32
 _ROWS_A_STATIC_BATCH: Final = 4096
 _SMALLEST_UNLIMITED_LENGTH: Final = 1_000_000_000
 _NAMED_ROWS: Final = 5
-
+_KNOWN_PREPROCESSING: Final = (Transformer.preprocess, InstructedTransformer.preprocess)
 
 _locks: WeakKeyDictionary[torch.nn.Module, threading.Lock] = WeakKeyDictionary()
 
@@ -100,7 +101,10 @@ def text_tokenizer(
     with _lock_of(model):
         template = model.preprocess(["a"], prompt=prompt)
     if _has_plain_fast_tokenizer(model, template):
-        if overflow == "chunk" and prompt and any(isinstance(m, Pooling) and not m.include_prompt for m in model):
+        leaves_out = isinstance(model[0], InstructedTransformer) or any(
+            isinstance(module, Pooling) and not module.include_prompt for module in model
+        )
+        if overflow == "chunk" and prompt and leaves_out:
             raise InputError(
                 "a pooling that leaves out the prompt cannot chunk: only the first chunk holds the prompt",
                 where="overflow",
@@ -119,7 +123,7 @@ def text_tokenizer(
 
 def _has_plain_fast_tokenizer(model: SentenceTransformer, template: dict[str, Any]) -> bool:
     first = model[0]
-    if not isinstance(first, Transformer) or type(first).preprocess is not Transformer.preprocess:
+    if not isinstance(first, Transformer) or type(first).preprocess not in _KNOWN_PREPROCESSING:
         return False
     tokenizer = first.tokenizer
     tensors = {name for name, value in template.items() if isinstance(value, torch.Tensor)}
@@ -132,7 +136,7 @@ def _has_plain_fast_tokenizer(model: SentenceTransformer, template: dict[str, An
         and not first.processing_kwargs
         and not first.can_flatten_inputs
         and "input_ids" in tensors
-        and tensors <= {"input_ids", "token_type_ids", "attention_mask"}
+        and tensors <= {"input_ids", "token_type_ids", "attention_mask", "instruction_tokens"}
     )
 
 
@@ -150,6 +154,7 @@ class _FastTokenizer:
         self._tokenizer: Any = first.tokenizer
         self._lock = _lock_of(model)
         self._prompt = prompt or ""
+        self._instructed: InstructedTransformer | None = first if isinstance(first, InstructedTransformer) else None
         self._overflow = overflow
         self._budget = batch_tokens
         self._pass_cost = default_pass_cost(model.device)
@@ -175,6 +180,7 @@ class _FastTokenizer:
         lengths: list[int] = []
         owner: list[int] = []
         truncated: list[int] = []
+        instructed: list[int] = []
         for start in range(0, len(texts), _TEXTS_A_CALL):
             part = [self._prompt + text for text in texts[start : start + _TEXTS_A_CALL]]
             with self._lock:
@@ -183,6 +189,14 @@ class _FastTokenizer:
                 for values in encoded[name]:
                     flat[name].extend(values)
             lengths.extend(map(len, encoded["input_ids"]))
+            if self._instructed is not None:
+                borders = self._instructed.borders(part, self._prompt)
+                sources = encoded.get("overflow_to_sample_mapping", range(len(part)))
+                longest = self._instructed.max_seq_length
+                for one, source in zip(encoded.encodings, sources, strict=True):
+                    border = borders[source]
+                    offsets = one.offsets if border else ()
+                    instructed.append(instruction_tokens(offsets, border, longest=longest))
             if self._overflow == "chunk" and "overflow_to_sample_mapping" in encoded:
                 owner.extend(start + index for index in encoded["overflow_to_sample_mapping"])
             else:
@@ -201,6 +215,7 @@ class _FastTokenizer:
             lengths=np.asarray(lengths, dtype=np.int64),
             owner=np.asarray(owner, dtype=np.int64),
             truncated=len(truncated),
+            instructed=None if self._instructed is None else np.asarray(instructed, dtype=np.int64),
             layout=self._layout,
             groups=token_batches(np.asarray(lengths, dtype=np.int64), budget=self._budget, pass_cost=self._pass_cost),
         )
@@ -222,11 +237,13 @@ class _FastWindow:
         lengths: NDArray[np.int64],
         owner: NDArray[np.int64],
         truncated: int,
+        instructed: NDArray[np.int64] | None,
         layout: _Layout,
         groups: list[NDArray[np.int64]],
     ) -> None:
         self._columns = columns
         self._starts = np.concatenate([[0], np.cumsum(lengths)])
+        self._instructed = instructed
         self._layout = layout
         self._groups = groups
         self.owner = owner
@@ -256,6 +273,8 @@ class _FastWindow:
             features[name] = torch.from_numpy(matrix)
         if self._layout.masked:
             features["attention_mask"] = torch.from_numpy(held.astype(np.int64))
+        if self._instructed is not None:
+            features["instruction_tokens"] = torch.from_numpy(self._instructed[pieces])
         return features
 
 
