@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from embedworks.evaluation.late_interaction import max_sim_run, max_sim_scores
+from embedworks.evaluation import score_run
+from embedworks.evaluation.late_interaction import TOKEN_SCORES, late_interaction_run, max_sim_run, max_sim_scores
 from embedworks.foundation import InputError
 
 
@@ -45,3 +46,20 @@ def test_what_does_not_fit_is_refused() -> None:
         max_sim_scores(_texts([1], 0), [np.ones((2, 4))])
     with pytest.raises(InputError, match="one id a text"):
         max_sim_run([], _texts([1], 0), ["a"], _texts([1], 0), k=1)
+    with pytest.raises(InputError, match="k is 0"):
+        max_sim_run(["q"], _texts([1], 0), ["a"], _texts([1], 0), k=0)
+
+
+@pytest.mark.parametrize("name", sorted(TOKEN_SCORES))
+@pytest.mark.parametrize("at_once", [1, 2, 512])
+def test_every_score_ranks(name: str, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embedworks.evaluation.late_interaction._QUERIES_AT_ONCE", at_once)
+    queries, documents = _texts([1, 3, 2], 0), _texts([4, 1, 6, 2], 1)
+    scores = TOKEN_SCORES[name](queries, documents)
+    ids = ["d", "b", "a", "c"]
+    run = late_interaction_run(["x", "y", "z"], queries, ids, documents, k=3, scores=TOKEN_SCORES[name])
+    for row, query in enumerate("xyz"):
+        expected = sorted(range(4), key=lambda column, row=row: (-scores[row, column], ids[column]))[:3]
+        assert list(run[query].items()) == [(ids[column], scores[row, column]) for column in expected]
+    relevance = {query: {next(iter(run[query])): 1} for query in run}
+    assert score_run(run, relevance, metrics=["mrr@10"]).means == {"mrr@10": 1.0}

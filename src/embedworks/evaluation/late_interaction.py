@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedworks.evaluation.exact_search import normalised, top_k
+from embedworks.evaluation.soft_late_interaction import mean_vector_scores, pooled_target_scores
+from embedworks.evaluation.soft_late_interaction import soft_late_interaction_scores as soft_scores
+from embedworks.evaluation.token_matrices import check_token_matrices
 from embedworks.foundation import InputError
 
+TokenScores = Callable[[Sequence[NDArray[np.floating]], Sequence[NDArray[np.floating]]], NDArray[np.float64]]
+
+_QUERIES_AT_ONCE = 512
 _COLUMNS_AT_ONCE = 65_536  # vectors of documents scored at once
 _DECIMALS = 6  # float32 products of equal vectors differ in the last bits with the shape of the block
 
@@ -39,14 +46,7 @@ def max_sim_scores(
     """
     if not queries or not documents:
         return np.zeros((len(queries), len(documents)))
-    for name, texts in (("query", queries), ("document", documents)):
-        for row, vectors in enumerate(texts):
-            if vectors.ndim != 2 or not len(vectors) or vectors.shape[1] != queries[0].shape[-1]:
-                raise InputError(
-                    f"vectors of shape {vectors.shape}",
-                    where=f"max_sim_scores, {name} {row}",
-                    mend="give at least one vector a text, all of one dimension",
-                )
+    check_token_matrices(queries, documents, where="max_sim_scores")
     asked = normalised(np.concatenate(queries), "query vectors").astype(np.float32)
     asked_starts = np.cumsum([0, *(len(vectors) for vectors in queries[:-1])])
     scores = np.empty((len(queries), len(documents)))
@@ -89,11 +89,63 @@ def max_sim_run(
     Raises:
         InputError: As :func:`max_sim_scores`, or the numbers of ids and texts differ.
     """
+    return late_interaction_run(query_ids, queries, document_ids, documents, k=k, scores=max_sim_scores)
+
+
+def late_interaction_run(
+    query_ids: Sequence[str],
+    queries: Sequence[NDArray[np.floating]],
+    document_ids: Sequence[str],
+    documents: Sequence[NDArray[np.floating]],
+    *,
+    k: int,
+    scores: TokenScores,
+) -> dict[str, dict[str, float]]:
+    """Rank by any score of token matrices, exactly, a part of the queries at a time.
+
+    Args:
+        query_ids: Ids of the queries, shape (m,).
+        queries: One matrix a query, as the score takes it.
+        document_ids: Ids of the documents, shape (n,).
+        documents: One matrix a document, in the same manner.
+        k: Number of documents a query; equal scores are ordered by ascending id.
+        scores: Queries and documents to scores, shape (queries, documents): one of :data:`TOKEN_SCORES`, or with
+            ``functools.partial`` one with settings of its own.
+
+    Returns:
+        Query id to document id to score, as :func:`embedworks.evaluation.retrieval_result` takes it.
+
+    Raises:
+        InputError: As the score, or the numbers of ids and texts differ, or ``k`` is below 1.
+
+    Example:
+        >>> one, other = np.array([[1.0, 0.0]]), np.array([[0.0, 2.0], [3.0, 3.0]])
+        >>> run = late_interaction_run(["q"], [one], ["a", "b"], [one, other], k=1, scores=TOKEN_SCORES["soft"])
+        >>> list(run["q"])
+        ['a']
+    """
+    where = "late_interaction_run"
     if len(query_ids) != len(queries) or len(document_ids) != len(documents):
-        raise InputError("numbers of ids and texts differ", where="max_sim_run", mend="give one id a text")
+        raise InputError("numbers of ids and texts differ", where=where, mend="give one id a text")
+    if k < 1:
+        raise InputError(f"k is {k}", where=where, mend="ask for at least one document")
     order = sorted(range(len(document_ids)), key=document_ids.__getitem__)
-    columns, values = top_k(max_sim_scores(queries, [documents[row] for row in order]), k)
-    return {
-        query_id: {document_ids[order[column]]: float(value) for column, value in zip(found, scores, strict=True)}
-        for query_id, found, scores in zip(query_ids, columns, values, strict=True)
-    }
+    targets = [documents[row] for row in order]
+    run: dict[str, dict[str, float]] = {}
+    for start in range(0, len(queries), _QUERIES_AT_ONCE):
+        part = slice(start, start + _QUERIES_AT_ONCE)
+        columns, values = top_k(scores(queries[part], targets), k)
+        for query_id, found, given in zip(query_ids[part], columns, values, strict=True):
+            run[query_id] = {
+                document_ids[order[column]]: float(value) for column, value in zip(found, given, strict=True)
+            }
+    return run
+
+
+TOKEN_SCORES: Final[dict[str, TokenScores]] = {
+    "mean": mean_vector_scores,
+    "max-sim": max_sim_scores,
+    "pooled-target": pooled_target_scores,
+    "soft": soft_scores,
+}
+"""The scores of token matrices by name, with their default settings."""
