@@ -281,6 +281,26 @@ def test_lists_without_a_row_that_passes_are_not_opened(large: Index, monkeypatc
     assert not nothing.approximate
 
 
+@given(seed=st.integers(0, 2**20), k=st.integers(1, 30), margin=st.floats(-0.5, 1.5))
+def test_a_tighter_filter_loses_nothing(large: Index, seed: int, k: int, margin: float) -> None:
+    """However little the lists are trusted: a hit of the wider filter is there again, unless k better ones are."""
+    generator = random_generator(seed, "filters")
+    query = generator.standard_normal(64)
+    widest = generator.uniform(0.05, 1)
+    clusters = ", ".join(map(str, generator.choice(CLUSTERS, size=6, replace=False)))
+    wheres = [None, f"draw < {widest}", f"draw < {widest / 2}", f"draw < {widest / 2} and cluster in ({clusters})"]
+    with pytest.MonkeyPatch.context() as patch:
+        index = _take_lists(patch, large, margin)
+        wide, *tighter = (index.search(query, k=k, where=where) for where in wheres)
+        for tight, where in zip(tighter, wheres[1:], strict=True):
+            found = {hit.id for hit in tight.hits}
+            passing = {hit.id for hit in index.search(query, k=12_000, where=where, exact=True).hits}
+            lost = [hit for hit in wide.hits if hit.id in passing and hit.id not in found]
+            assert all(hit.score <= tight.hits[-1].score for hit in lost)
+            assert not lost or len(found) == k
+            wide = tight
+
+
 @pytest.mark.parametrize("k", [11, 5_000])
 def test_fewer_rows_than_wanted_all_come_back(grown: Index, monkeypatch: pytest.MonkeyPatch, k: int) -> None:
     index = _take_lists(monkeypatch, grown, 0.1)

@@ -22,7 +22,7 @@ from embedworks.index.partition import Partition
 from embedworks.index.stored_vectors import StoredRows, as_compiled, read_rows
 
 SHARES: Final = (1.0, 0.5, 0.25, 0.1, 0.05, 0.02, 0.01)
-MARGINS: Final = tuple(round(0.25 + 0.025 * step, 3) for step in range(19))
+MARGINS: Final = (*(round(0.25 + 0.025 * step, 3) for step in range(19)), 0.75, 0.8, 0.9, 1.0)
 _QUERIES: Final = 200
 _ANSWER: Final = 10
 
@@ -52,6 +52,10 @@ class Calibration:
     def margins(self) -> list[float]:
         """The margins that were measured, ascending."""
         return sorted(map(float, self.recall))
+
+    def margin(self, wanted_recall: float) -> float | None:
+        """Return the least margin of a recall@10, whatever share of the rows passes; None where no margin has it."""
+        return next((margin for margin in self.margins if min(self.recall[str(margin)]) >= wanted_recall), None)
 
     def scan_cost(self, rows: int) -> float:
         """Return the nanoseconds of a scan of some rows."""

@@ -3,6 +3,11 @@
 Both ways have a price in nanoseconds (see ``calibration``). A scan is exact, so lists are taken only where they are
 expected to be cheaper at the recall that is wanted. Where the filter shuns the query's neighbourhood, more lists are
 opened than was expected, at the most all of them: then the answer is that of a scan, and has cost little more.
+
+The margin follows the recall that is wanted and nothing else, and where lists are taken they are taken for every wider
+filter too. So a tighter filter loses nothing: a hit of the wider one that still passes is there again, unless k better
+ones are. For with one margin lists are opened in one order; a list that the tighter search does not open lies behind
+all it opens; the wider search has opened these before that one, and knew k rows as good by then.
 """
 
 from __future__ import annotations
@@ -10,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from embedworks.index.calibration import Calibration
+from embedworks.index.calibration import SHARES, Calibration
 
 LONGEST_ANSWER: Final = 100
 """A longer answer is found by a scan: the recall was measured for ten."""
@@ -50,11 +55,16 @@ def plan(calibration: Calibration, *, rows: int, passing: int, k: int, wanted_re
     chosen = Plan("scan", scan, scan, 1.0)
     if passing < k or k > LONGEST_ANSWER or wanted_recall >= 1.0:
         return chosen
+    margin = calibration.margin(wanted_recall)
+    if margin is None:
+        return chosen
     share = passing / rows
-    for margin in calibration.margins:
-        recall = calibration.lists_recall(margin, share)
-        if recall < wanted_recall:
-            continue
-        price = calibration.lists_cost(margin, share)
-        return Plan("lists", price, scan, recall, margin) if price < _CLEARLY * scan else chosen
-    return chosen
+    wider = zip(SHARES, calibration.lists_nanoseconds[str(margin)], strict=True)
+    price = calibration.lists_cost(margin, share)
+    if price >= _CLEARLY * scan or any(
+        nanoseconds >= _CLEARLY * calibration.scan_cost(round(measured * rows))
+        for measured, nanoseconds in wider
+        if measured > share
+    ):
+        return chosen
+    return Plan("lists", price, scan, calibration.lists_recall(margin, share), margin)
