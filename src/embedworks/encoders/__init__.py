@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from embedworks.encoders.lora import LoraSettings
     from embedworks.encoders.multi_layer import MultiLayerTrainablePooling
     from embedworks.encoders.pooling import stock_pooling
+    from embedworks.encoders.reading_tokens import token_vectors
     from embedworks.encoders.text_encoder import TextEncoder
     from embedworks.encoders.token_query_attention import NV_EMBED_SIZES
     from embedworks.encoders.token_query_pooling import LatentAttentionPooling, SelfAttentionPooling
@@ -54,6 +55,7 @@ __all__ = [
     "load_backbone",
     "packaged_minilm",
     "stock_pooling",
+    "token_vectors",
     "train_tokenizer",
 ]
 
@@ -83,6 +85,7 @@ _HOMES = {
     "load_backbone": "backbone",
     "packaged_minilm": "backbone",
     "stock_pooling": "pooling",
+    "token_vectors": "reading_tokens",
     "train_tokenizer": "from_scratch",
 }
 
