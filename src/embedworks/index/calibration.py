@@ -32,7 +32,7 @@ class Calibration:
     """Costs and recall.
 
     Args:
-        scan_nanoseconds: Of one row of a scan over codes.
+        scan_nanoseconds: Of one row of a scan over codes, at the share of passing rows where that is least.
         fixed_nanoseconds: Of a scan of a single row.
         lists_nanoseconds: Of a search list by list, by margin and by share of passing rows as in :data:`SHARES`.
         recall: Its recall@10, likewise, under the worse of two kinds of filter.
@@ -111,10 +111,11 @@ def calibrate(partition: Partition, codes: Codes, vectors: StoredRows, *, seed: 
     listed(queries[0], everything, MARGINS[0])
     by_margin: dict[str, list[float]] = {str(margin): [] for margin in MARGINS}
     recall: dict[str, list[float]] = {str(margin): [] for margin in MARGINS}
-    scan = []
+    scans: list[list[tuple[int, int]]] = []
     sizes = np.diff(partition.starts)
     for share in SHARES:
         some = generator.random(len(vectors)) < share
+        scans.append([])
         shared, taken = np.empty((2, len(MARGINS), len(queries))), np.empty((2, len(MARGINS), len(queries)))
         for place, query in enumerate(queries):
             number = max(1, round(share * len(sizes)))
@@ -127,7 +128,7 @@ def calibrate(partition: Partition, codes: Codes, vectors: StoredRows, *, seed: 
                 others[chosen[place]] = False
                 rows = np.flatnonzero(others)
                 truth, nanoseconds = scanned(query, rows, _ANSWER)
-                scan.append((nanoseconds, len(rows)))
+                scans[-1].append((nanoseconds, len(rows)))
                 for position, margin in enumerate(MARGINS):
                     found, taken[kind, position, place] = listed(query, rows, margin)
                     shared[kind, position, place] = len(found & truth) / len(truth)
@@ -137,7 +138,7 @@ def calibrate(partition: Partition, codes: Codes, vectors: StoredRows, *, seed: 
             recall[str(margin)].append(float(found_shares[:, position].min()))
     fixed = float(np.median([scanned(query, everything[:1], 1)[1] for query in queries]))
     return Calibration(
-        scan_nanoseconds=max(0.1, float(np.median([(taken - fixed) / rows for taken, rows in scan]))),
+        scan_nanoseconds=max(0.1, min(float(np.median([(one - fixed) / rows for one, rows in of])) for of in scans)),
         fixed_nanoseconds=fixed,
         lists_nanoseconds=by_margin,
         recall=recall,
